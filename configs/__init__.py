@@ -1,0 +1,1 @@
+"""Configuration files, their loader and the entry point of the command line."""

@@ -1,0 +1,1 @@
+"""The running service: capture, the path of a frame, the bus, the command line of live use."""

@@ -1,0 +1,1 @@
+"""The commands of the running service, one module each."""

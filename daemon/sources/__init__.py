@@ -1,0 +1,1 @@
+"""Audio sources: microphone, files, standard input, remote senders."""

@@ -1,0 +1,1 @@
+"""Data, augmentation, training and evaluation."""
