@@ -1,0 +1,23 @@
+"""Where Auricle keeps what belongs to one user at run time."""
+
+import os
+import tempfile
+from pathlib import Path
+
+EVENTS_SOCKET = "events.ipc"
+
+
+def runtime_dir() -> Path:
+    """Returns the user's own run-time folder: `$XDG_RUNTIME_DIR/auricle`, else `auricle-UID` in the temporary folder.
+
+    The folder isn't created here; whoever binds a socket in it creates it with mode 0700.
+    """
+    xdg_runtime_dir = os.environ.get("XDG_RUNTIME_DIR", "")
+    if Path(xdg_runtime_dir).is_absolute():
+        return Path(xdg_runtime_dir) / "auricle"
+    return Path(tempfile.gettempdir()) / f"auricle-{os.getuid()}"
+
+
+def default_endpoint() -> str:
+    """Returns the ZeroMQ endpoint on which the daemon publishes and a client listens unless told otherwise."""
+    return f"ipc://{runtime_dir() / EVENTS_SOCKET}"
