@@ -1,0 +1,129 @@
+"""Streaming layers: each takes `(input, state)` and returns `(output, new state)`.
+
+The same call serves training and live use: offline is streaming from the initial state in one chunk.
+
+Shape letters: B streams, T frames, C channels, L layers, H hidden units.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from auricle.configs.errors import ModelError
+
+CELLS: dict[str, Any] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+
+
+class RecurrentState(NamedTuple):
+    """What a recurrent layer remembers between chunks."""
+
+    hidden: Tensor  # (B, L, H)
+    cell: Tensor  # (B, L, H) for the LSTM, (B, 0, H) for cells without one
+
+
+class Recurrent(nn.Module):
+    """L recurrent layers of one kind of cell, with dropout between them."""
+
+    def __init__(self, cell: str, inputs: int, hidden: int, layers: int, dropout: float = 0.0) -> None:
+        """Builds the layers.
+
+        Args:
+            cell: "gru", "lstm" or "rnn".
+            inputs: channels of the input.
+            hidden: units of each layer.
+            layers: number of layers.
+            dropout: probability between layers, in training only.
+
+        Raises:
+            ModelError: `cell` is not known.
+        """
+        super().__init__()
+        if cell not in CELLS:
+            raise ModelError(f"unknown cell '{cell}': expected one of {', '.join(CELLS)}")
+        self.cell = cell
+        between = dropout if layers > 1 else 0.0
+        self.net = CELLS[cell](inputs, hidden, layers, batch_first=True, dropout=between)
+
+    def initial_state(self, batch_size: int) -> RecurrentState:
+        """Returns the state of streams that have heard nothing."""
+        weight, net = next(self.parameters()), self.net
+        hidden = weight.new_zeros(batch_size, net.num_layers, net.hidden_size)
+        cell = hidden.clone() if self.cell == "lstm" else hidden.new_zeros(batch_size, 0, net.hidden_size)
+        return RecurrentState(hidden, cell)
+
+    def forward(self, inputs: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
+        """Runs T steps.
+
+        Args:
+            inputs: with shape `(B, T, C)`.
+            state: what was heard before.
+
+        Returns:
+            Hidden values of the last layer, with shape `(B, T, H)`, and the new state.
+        """
+        hidden = state.hidden.transpose(0, 1).contiguous()  # torch wants (L, B, H)
+        if self.cell == "lstm":
+            cell = state.cell.transpose(0, 1).contiguous()
+            outputs, (hidden, cell) = self.net(inputs, (hidden, cell))
+            return outputs, RecurrentState(_own(hidden), _own(cell))
+        outputs, hidden = self.net(inputs, hidden)
+        return outputs, RecurrentState(_own(hidden), state.cell)
+
+
+def _own(hidden: Tensor) -> Tensor:
+    """Puts the batch first in memory of its own, whatever layout the kernel left."""
+    return hidden.transpose(0, 1).clone(memory_format=torch.contiguous_format)
+
+
+class ConvState(NamedTuple):
+    """What a causal convolution remembers between chunks."""
+
+    context: Tensor  # (B, kernel - stride, C), the newest inputs
+
+
+class CausalConv(nn.Module):
+    """A strided convolution in time that sees only the past: k strides in give exactly k frames."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int) -> None:
+        """Builds the convolution.
+
+        Args:
+            inputs: channels of the input.
+            outputs: channels of the output.
+            kernel: frames that each output sees, at least `stride`.
+            stride: input frames for each output frame.
+
+        Raises:
+            ModelError: the kernel is shorter than the stride and would skip frames.
+        """
+        super().__init__()
+        if kernel < stride:
+            raise ModelError(f"kernel {kernel} is shorter than stride {stride}: frames would be skipped")
+        self.stride, self.context, self.inputs = stride, kernel - stride, inputs
+        self.net = nn.Conv1d(inputs, outputs, kernel, stride)
+
+    def initial_state(self, batch_size: int) -> ConvState:
+        """Returns the state of streams that have heard nothing: a context of zeros."""
+        return ConvState(next(self.parameters()).new_zeros(batch_size, self.context, self.inputs))
+
+    def forward(self, inputs: Tensor, state: ConvState) -> tuple[Tensor, ConvState]:
+        """Convolves whole strides.
+
+        Args:
+            inputs: with shape `(B, T, C)`; T is a multiple of the stride.
+            state: what was heard before.
+
+        Returns:
+            With shape `(B, T / stride, outputs)`, and the new state.
+
+        Raises:
+            ValueError: T is not a multiple of the stride.
+        """
+        if inputs.shape[1] % self.stride:
+            raise ValueError(
+                f"expected a multiple of {self.stride} frames, got {inputs.shape[1]}; re-block them"
+            )
+        heard = torch.cat([state.context, inputs], dim=1)
+        outputs = self.net(heard.transpose(1, 2)).transpose(1, 2)
+        return outputs, ConvState(heard[:, heard.shape[1] - self.context :].clone())

@@ -1,0 +1,116 @@
+"""The streaming network: normalisation, causal convolutions, recurrent layers, a linear head.
+
+One family serves voice activity, keywords and phones; `cell` chooses what remembers.
+
+Shape letters: B streams, T feature frames, F mels, V labels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from auricle.configs.errors import ModelError
+from auricle.models.layers import CausalConv, ConvState, Recurrent, RecurrentState
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The shape of a network; a checkpoint stores it."""
+
+    labels: int
+    """Outputs per frame."""
+    cell: str = "gru"
+    """"gru", "lstm", "rnn", or several joined by "+", first one first: "gru+lstm"."""
+    mels: int = 80
+    conv_channels: tuple[int, ...] = (96, 128)
+    conv_kernels: tuple[int, ...] = (5, 5)
+    conv_strides: tuple[int, ...] = (2, 2)
+    hidden: int = 160
+    layers: int = 2
+    """Recurrent layers of each cell in `cell`."""
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Checks that the convolutions are described completely."""
+        if not len(self.conv_channels) == len(self.conv_kernels) == len(self.conv_strides):
+            raise ModelError(
+                "conv_channels, conv_kernels and conv_strides want one entry for each convolution, got "
+                f"{self.conv_channels}, {self.conv_kernels}, {self.conv_strides}"
+            )
+
+    @property
+    def stride_frames(self) -> int:
+        """Feature frames for each output frame."""
+        return prod(self.conv_strides)
+
+
+class NetworkState(NamedTuple):
+    """What a network remembers between chunks."""
+
+    convolutions: tuple[ConvState, ...]
+    recurrent: tuple[RecurrentState, ...]
+
+
+class Network(nn.Module):
+    """Features in, logits out, state carried by the caller."""
+
+    feature_mean: Tensor
+    feature_scale: Tensor
+
+    def __init__(self, config: NetworkConfig) -> None:
+        """Builds the layers; `feature_mean` and `feature_scale` (F,) are set from training data."""
+        super().__init__()
+        self.config = config
+        self.register_buffer("feature_mean", torch.zeros(config.mels))
+        self.register_buffer("feature_scale", torch.ones(config.mels))
+        widths = (config.mels, *config.conv_channels)
+        self.convolutions: Sequence[CausalConv] = nn.ModuleList(  # type: ignore[assignment]
+            CausalConv(inputs, outputs, kernel, stride)
+            for inputs, outputs, kernel, stride in zip(
+                widths[:-1], widths[1:], config.conv_kernels, config.conv_strides, strict=True
+            )
+        )
+        cells = config.cell.split("+")
+        self.recurrent: Sequence[Recurrent] = nn.ModuleList(  # type: ignore[assignment]
+            Recurrent(cell, config.hidden if i else widths[-1], config.hidden, config.layers, config.dropout)
+            for i, cell in enumerate(cells)
+        )
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = nn.Linear(config.hidden, config.labels)
+
+    def initial_state(self, batch_size: int) -> NetworkState:
+        """Returns the state of streams that have heard nothing."""
+        return NetworkState(
+            tuple(layer.initial_state(batch_size) for layer in self.convolutions),
+            tuple(layer.initial_state(batch_size) for layer in self.recurrent),
+        )
+
+    def forward(self, features: Tensor, state: NetworkState) -> tuple[Tensor, NetworkState]:
+        """Runs whole output frames.
+
+        Args:
+            features: log mel energies, with shape `(B, T, F)`; T is a multiple of `stride_frames`.
+            state: what was heard before.
+
+        Returns:
+            Logits, with shape `(B, T / stride_frames, V)`, and the new state.
+
+        Raises:
+            ValueError: T is not a multiple of `stride_frames`.
+        """
+        hidden = (features - self.feature_mean) * self.feature_scale
+        convolutions: list[ConvState] = []
+        for layer, conv_heard in zip(self.convolutions, state.convolutions, strict=True):
+            hidden, conv_state = layer(hidden, conv_heard)
+            hidden = nn.functional.relu(hidden)
+            convolutions.append(conv_state)
+        hidden = self.dropout(hidden)
+        recurrent: list[RecurrentState] = []
+        for layer, heard in zip(self.recurrent, state.recurrent, strict=True):
+            hidden, recurrent_state = layer(hidden, heard)
+            recurrent.append(recurrent_state)
+        return self.head(self.dropout(hidden)), NetworkState(tuple(convolutions), tuple(recurrent))
