@@ -8,7 +8,7 @@ EVENTS_SOCKET = "events.ipc"
 
 
 def runtime_dir() -> Path:
-    """Returns the user's own run-time folder: `$XDG_RUNTIME_DIR/auricle`, else `auricle-UID` in the temporary folder.
+    """Returns the user's run-time folder: `$XDG_RUNTIME_DIR/auricle`, else `auricle-UID` in /tmp.
 
     The folder isn't created here; whoever binds a socket in it creates it with mode 0700.
     """
@@ -19,5 +19,5 @@ def runtime_dir() -> Path:
 
 
 def default_endpoint() -> str:
-    """Returns the ZeroMQ endpoint on which the daemon publishes and a client listens unless told otherwise."""
+    """Returns the ZeroMQ endpoint that the daemon publishes on, and clients connect to, by default."""
     return f"ipc://{runtime_dir() / EVENTS_SOCKET}"
