@@ -110,7 +110,7 @@ class Network(nn.Module):
             convolutions.append(conv_state)
         hidden = self.dropout(hidden)
         recurrent: list[RecurrentState] = []
-        for layer, heard in zip(self.recurrent, state.recurrent, strict=True):
-            hidden, recurrent_state = layer(hidden, heard)
+        for block, heard in zip(self.recurrent, state.recurrent, strict=True):
+            hidden, recurrent_state = block(hidden, heard)
             recurrent.append(recurrent_state)
         return self.head(self.dropout(hidden)), NetworkState(tuple(convolutions), tuple(recurrent))
