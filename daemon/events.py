@@ -122,7 +122,7 @@ class Event:
                 f"cannot publish a {self.type} event of stream {self.stream!r}: expected strings, booleans, "
                 f"finite numbers, lists and objects in its data, got: {error}"
             ) from error
-        # Only a lone surrogate (of an undecodable file name) isn't UTF-8; \udcXX happens to be its JSON escape.
+        # Only a lone surrogate (of an undecodable file name) isn't UTF-8; \udcXX is also its JSON escape.
         return text.encode("utf-8", "backslashreplace")
 
 
@@ -137,7 +137,7 @@ def from_json(message: bytes | str) -> Event:
     An unknown type is let through: a later daemon may know more types in the same version.
 
     Raises:
-        BusError: the message isn't JSON or not of this version; a field is missing, unknown or of a wrong kind.
+        BusError: not JSON, not this version, or a field is missing, unknown or of a wrong kind.
     """
     try:
         fields = _decode(message.decode("utf-8") if isinstance(message, bytes) else message)
