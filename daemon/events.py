@@ -192,3 +192,35 @@ class Sequencer:
         seq = self._next.get(stream, 0)
         self._next[stream] = seq + 1
         return seq
+
+
+class SequenceLedger:
+    """Finds the holes in the sequence numbers of every stream.
+
+    A number that doesn't rise, or that rises while the stream's sample index falls, means that the daemon was
+    started again: that is counted as a restart, not as loss.
+
+    Attributes:
+        lost: events missed, per stream, since each stream was first seen.
+        restarts: how often a stream began anew.
+    """
+
+    def __init__(self) -> None:
+        """Has seen nothing."""
+        self.lost: dict[str, int] = {}
+        self.restarts = 0
+        self._last: dict[tuple[str, str], tuple[int, int]] = {}
+
+    def note(self, endpoint: str, event: Event) -> int:
+        """Takes the next event received from an endpoint and returns how many were lost just before it."""
+        last_seq, last_sample = self._last.get((endpoint, event.stream), (event.seq - 1, event.sample))
+        self._last[endpoint, event.stream] = (event.seq, event.sample)
+        missed = event.seq - last_seq - 1
+        if missed == 0:
+            self.lost.setdefault(event.stream, 0)
+            return 0
+        if missed < 0 or event.sample < last_sample:
+            self.restarts += 1
+            return 0
+        self.lost[event.stream] = self.lost.get(event.stream, 0) + missed
+        return missed
