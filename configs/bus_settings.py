@@ -56,8 +56,8 @@ class BusSettings(Section):
     sndbuf_bytes: int = Field(
         default=65_536,
         ge=0,
-        description="Kernel send buffer per tcp subscriber (bytes); 0 = the system's. A small one keeps a slow "
-        "subscriber from reading events that are many seconds old.",
+        description="Kernel send buffer per tcp subscriber (bytes); 0 = the system's. A small one keeps a "
+        "slow subscriber from reading events that are many seconds old.",
     )
 
     @field_validator("endpoints", mode="after")
