@@ -89,7 +89,7 @@ class Publisher:
         Args:
             endpoints: such as `ipc:///run/user/1000/auricle/events.ipc` or `tcp://127.0.0.1:5570`.
             hwm_events: events kept for a subscriber that doesn't read, before new ones are dropped for it.
-            sndbuf_bytes: kernel buffer of a tcp connection; large ones make a slow subscriber's events old.
+            sndbuf_bytes: kernel buffer of a tcp connection, 0 for the system's; large ones make a slow subscriber late.
 
         Raises:
             BusError: an endpoint is malformed, forbidden, or in use by a living daemon.
@@ -103,7 +103,7 @@ class Publisher:
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.XPUB)
         self._socket.set(zmq.SNDHWM, hwm_events)
-        self._socket.set(zmq.SNDBUF, sndbuf_bytes)
+        self._socket.set(zmq.SNDBUF, sndbuf_bytes or -1)
         self._socket.set(zmq.LINGER, LINGER_MS)
         self._socket.set(zmq.XPUB_VERBOSER, 1)
         self._socket.set(zmq.MAXMSGSIZE, _MAX_SUBSCRIPTION_BYTES)
