@@ -1,0 +1,204 @@
+"""Detectors: what turns a model's posteriors into events, one class for each kind of model.
+
+A detector holds settings only; what it remembers of a stream is a state that the stream keeps.
+
+Shape letters: T frames, V labels.
+"""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auricle.configs.errors import ConfigError, ModelError
+from auricle.configs.settings import KeywordSettings, Settings, VadSettings
+from auricle.daemon import event_data
+from auricle.daemon.decision import (
+    KeywordState,
+    KeywordTrigger,
+    SpeechSegmenter,
+    SpeechStart,
+    SpeechState,
+    SpeechStop,
+)
+from auricle.daemon.events import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from auricle.models.engine import Engine, ModelInfo
+
+Array = NDArray[np.float32]
+
+NOT_WORDS = ("silence", "unknown")
+"""Labels of a keyword model that are never published."""
+
+
+class Draft(NamedTuple):
+    """An event before it gets its number and its times."""
+
+    type: str
+    sample: int
+    data: dict[str, Any]
+    model: str | None = None
+
+
+class Detector(Protocol):
+    """Posteriors of one model in, drafts of events out."""
+
+    model: "ModelInfo"
+
+    @property
+    def tail_samples(self) -> int:
+        """Silence that must follow the last sample so that nothing said remains undecided."""
+
+    def initial_state(self) -> Any:
+        """State of a stream that has heard nothing."""
+
+    def decide(self, posterior: Array, end_samples: Sequence[int], state: Any) -> tuple[list[Draft], Any]:
+        """Takes T frames.
+
+        Args:
+            posterior: with shape `(T, V)`.
+            end_samples: where each frame ends on the stream's timeline.
+            state: what was heard before.
+        """
+
+    def finish(self, end_sample: int, state: Any) -> tuple[list[Draft], Any]:
+        """Closes what is open: the stream ends at `end_sample`, or its state is about to be reset."""
+
+
+def milliseconds(duration_ms: float) -> int:
+    """Samples at 16 kHz in so many milliseconds."""
+    return round(duration_ms * SAMPLE_RATE / 1000)
+
+
+class VadDetector:
+    """`speech.start` and `speech.stop` from a voice activity model."""
+
+    def __init__(self, model: "ModelInfo", settings: VadSettings) -> None:
+        """Converts the settings to samples.
+
+        Raises:
+            ModelError: `model` is no voice activity model.
+        """
+        _check_kind(model, "vad")
+        self.model = model
+        self._lookahead_samples = model.lookahead_frames * model.frame_samples
+        self._segmenter = SpeechSegmenter(
+            onset=settings.onset,
+            offset=settings.offset,
+            min_speech_samples=milliseconds(settings.min_speech_ms),
+            hangover_samples=milliseconds(settings.hangover_ms),
+            preroll_samples=milliseconds(settings.preroll_ms),
+            frame_samples=model.frame_samples,
+        )
+
+    @property
+    def tail_samples(self) -> int:
+        """The model's look-ahead."""
+        return self._lookahead_samples
+
+    def initial_state(self) -> SpeechState:
+        """State of a stream that has heard nothing."""
+        return SpeechState()
+
+    def decide(
+        self, posterior: Array, end_samples: Sequence[int], state: SpeechState
+    ) -> tuple[list[Draft], SpeechState]:
+        """Takes T frames of the label "speech"; see `Detector`."""
+        drafts = []
+        for score, end_sample in zip(posterior[:, 0].tolist(), end_samples, strict=True):
+            # The model speaks of audio that ended its look-ahead ago.
+            decision, state = self._segmenter.step(score, end_sample - self._lookahead_samples, state)
+            if decision is not None:
+                drafts.append(self._draft(decision, end_sample))
+        return drafts, state
+
+    def finish(self, end_sample: int, state: SpeechState) -> tuple[list[Draft], SpeechState]:
+        """Ends the segment under way."""
+        decision, state = self._segmenter.finish(state)
+        return [] if decision is None else [self._draft(decision, end_sample)], state
+
+    def _draft(self, decision: SpeechStart | SpeechStop, sample: int) -> Draft:
+        if isinstance(decision, SpeechStart):
+            return Draft("speech.start", sample, event_data.speech_start(*decision), self.model.name)
+        return Draft("speech.stop", sample, event_data.speech_stop(*decision), self.model.name)
+
+
+class KeywordDetector:
+    """`keyword` from a model that classifies words."""
+
+    def __init__(self, model: "ModelInfo", settings: KeywordSettings) -> None:
+        """Converts the settings to frames and samples.
+
+        Raises:
+            ModelError: `model` is no keyword model.
+            ConfigError: a wanted label is not among the model's.
+        """
+        _check_kind(model, "keyword")
+        self.model = model
+        self._trigger = KeywordTrigger(
+            labels=_wanted(model, settings.labels),
+            threshold=settings.threshold,
+            smooth_frames=max(1, round(milliseconds(settings.smooth_ms) / model.frame_samples)),
+            refractory_samples=milliseconds(settings.refractory_ms),
+        )
+
+    @property
+    def tail_samples(self) -> int:
+        """The smoothing window and the model's look-ahead."""
+        return (self._trigger.smooth_frames + self.model.lookahead_frames) * self.model.frame_samples
+
+    def initial_state(self) -> KeywordState:
+        """State of a stream that has heard nothing."""
+        return self._trigger.initial_state(len(self.model.labels))
+
+    def decide(
+        self, posterior: Array, end_samples: Sequence[int], state: KeywordState
+    ) -> tuple[list[Draft], KeywordState]:
+        """Takes T frames; see `Detector`."""
+        drafts = []
+        for scores, end_sample in zip(posterior, end_samples, strict=True):
+            hit, state = self._trigger.step(scores, end_sample, state)
+            if hit is not None:
+                data = event_data.keyword(self.model.labels[hit.label], hit.score)
+                drafts.append(Draft("keyword", end_sample, data, self.model.name))
+        return drafts, state
+
+    def finish(self, end_sample: int, state: KeywordState) -> tuple[list[Draft], KeywordState]:
+        """Nothing stays open between frames."""
+        return [], state
+
+
+def _check_kind(model: "ModelInfo", kind: str) -> None:
+    if model.kind != kind:
+        raise ModelError(f"{model.name} is a '{model.kind}' model, expected '{kind}'; see [{kind}] model")
+
+
+def _wanted(model: "ModelInfo", labels: Sequence[str]) -> tuple[int, ...]:
+    words = [label for label in model.labels if label not in NOT_WORDS]
+    for label in labels:
+        if label not in words:
+            near = get_close_matches(label, words, n=1)
+            hint = f"did you mean '{near[0]}'? " if near else ""
+            raise ConfigError(
+                f"keyword.labels: {model.name} does not know '{label}'; {hint}it knows {', '.join(words)}"
+            )
+    return tuple(model.labels.index(label) for label in labels or words)
+
+
+def build_detectors(settings: Settings, engine: "Engine") -> list[Detector]:
+    """Loads the models that the settings ask for, each with its detector.
+
+    Raises:
+        ModelError: a model is missing, damaged, or of the wrong kind.
+        ConfigError: a label is not among a model's.
+    """
+    detectors: list[Detector] = []
+    if settings.vad.enabled:
+        detectors.append(VadDetector(engine.load(settings.vad.model, settings.vad.cell), settings.vad))
+    if settings.keyword.enabled:
+        model = engine.load(settings.keyword.model, settings.keyword.cell)
+        detectors.append(KeywordDetector(model, settings.keyword))
+    return detectors
