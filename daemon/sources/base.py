@@ -122,7 +122,8 @@ class BaseSource:
         self.native_rate = native_rate
         self.paced = paced
         ring_rate = native_rate or 48000
-        self.ring = SampleRing(max(int(ring_seconds * ring_rate), 2 * ring_rate // BLOCKS_PER_SECOND), ring_rate)
+        capacity = max(int(ring_seconds * ring_rate), 2 * ring_rate // BLOCKS_PER_SECOND)
+        self.ring = SampleRing(capacity, ring_rate)
         self.finished = False
         self.error: AuricleError | None = None
         self._owns_doorbell = doorbell is None
@@ -150,9 +151,7 @@ class BaseSource:
         self.doorbell.ring()
 
     def _notify_error(self, error: AuricleError, now_ns: int, remedy: str = "") -> None:
-        self._notices.append(
-            SourceNotice("error", now_ns, detail=str(error), code=error.code, remedy=remedy)
-        )
+        self._notices.append(SourceNotice("error", now_ns, detail=str(error), code=error.code, remedy=remedy))
         self.doorbell.ring()
 
     def _finish(self, now_ns: int) -> None:
