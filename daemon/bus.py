@@ -89,7 +89,7 @@ class Publisher:
         Args:
             endpoints: such as `ipc:///run/user/1000/auricle/events.ipc` or `tcp://127.0.0.1:5570`.
             hwm_events: events kept for a subscriber that doesn't read, before new ones are dropped for it.
-            sndbuf_bytes: kernel buffer of a tcp connection, 0 for the system's; large ones make a slow subscriber late.
+            sndbuf_bytes: kernel buffer of a tcp connection, 0 for the system's; a large one holds old events.
 
         Raises:
             BusError: an endpoint is malformed, forbidden, or in use by a living daemon.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 HOP_MS: Final = 10.0
 STAGES: Final = ("capture_wait", "resample", "features", "inference", "decision", "publish", "total")
-"""`capture_wait` is the time in the ring, `total` from capture to published; the others follow one another."""
+"""`capture_wait` is the time in the ring, `total` that from capture to published."""
 
 _PERCENTILES: Final = {"p50": 50.0, "p95": 95.0, "p99": 99.0}
 _MAX_US: Final = 60_000_000
@@ -66,7 +66,7 @@ class StreamLatency:
 
         Args:
             stream: name of the stream.
-            budget_ms: a chunk published later than this after its last sample was captured misses its deadline.
+            budget_ms: chunks published later than this after their last sample was captured are too late.
 
         Raises:
             ValueError: the budget isn't positive.
@@ -137,7 +137,8 @@ def table(reports: Mapping[str, Mapping[str, Any]]) -> "Table":
     """Lays out the data of `latency` events, one per stream, for a terminal."""
     from rich.table import Table
 
-    result = Table(title="Latency per stage, in milliseconds")
+    counts = "\n".join(f"{stream}: {describe(report)}" for stream, report in reports.items())
+    result = Table(title="Latency per stage, in milliseconds", caption=counts, caption_justify="left")
     for heading in ("stream", "stage"):
         result.add_column(heading)
     for heading in ("p50", "p95", "p99", "max"):
@@ -146,8 +147,7 @@ def table(reports: Mapping[str, Mapping[str, Any]]) -> "Table":
         for row, (stage, values) in enumerate(report["stages"].items()):
             style = "bold" if stage == "total" else None
             cells = [f"{values[key]:.2f}" for key in ("p50", "p95", "p99", "max")]
-            result.add_row(stream if row == 0 else "", stage, *cells, style=style)
-        result.add_row("", describe(report), end_section=True)
+            result.add_row("" if row else stream, stage, *cells, style=style, end_section=stage == "total")
     return result
 
 
@@ -155,8 +155,8 @@ def describe(report: Mapping[str, Any]) -> str:
     """Returns in one line what a `latency` event tells beyond its stages."""
     return (
         f"{report['frames']} frames, real-time factor {report['rtf']:.4f}, "
-        f"{report['deadline_misses']} beyond {report['budget_ms']:g} ms, "
-        f"queue {report['queue_samples']} (max {report['queue_max']}), lost {report['lost_samples']} samples"
+        f"{report['deadline_misses']} chunks later than {report['budget_ms']:g} ms, "
+        f"queue at most {report['queue_max']} samples, {report['lost_samples']} samples lost"
     )
 
 
