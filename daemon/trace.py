@@ -1,9 +1,9 @@
 """A trace of every chunk that Perfetto (ui.perfetto.dev) and chrome://tracing open.
 
-The file is a JSON array of Chrome trace events, about 1 kB a chunk: one process is the daemon, one thread is a
-stream, and the stages of a chunk lie on it side by side as slices. Waiting in the ring may overlap the chunk
-before it, which slices of one thread may not, so it is an asynchronous slice. Events, gaps too, are instants.
-Times are microseconds of the monotonic clock. A file cut off by a crash still opens: readers don't insist on the
+The file is a JSON array of Chrome trace events, about 1 kB a chunk: one process is the daemon, one thread is
+a stream, and the stages of a chunk lie on it as slices. Waiting in the ring may overlap the chunk before it,
+which slices of one thread may not, so it is an asynchronous slice. Events, gaps too, are instants. Times are
+microseconds of the monotonic clock. A file cut off by a crash still opens, for readers don't insist on the
 closing bracket.
 """
 
