@@ -45,8 +45,9 @@ class SpeechStop(NamedTuple):
 class SpeechSegmenter:
     """Hysteresis, a shortest length and a hangover turn frame posteriors into segments.
 
-    Speech starts when the posterior has stayed above `offset`, having reached `onset`, for `min_speech_samples`;
-    it stops when it has stayed below `offset` for `hangover_samples`, and then ended where it last was speech.
+    Speech starts when the posterior, having reached `onset`, has stayed above `offset` for
+    `min_speech_samples`; it stops when it has stayed below `offset` for `hangover_samples`, and then ended
+    where it last was speech.
     """
 
     onset: float
@@ -120,8 +121,8 @@ class Hit(NamedTuple):
 class KeywordTrigger:
     """A smoothed posterior above a threshold makes a hit, once for each time it rises.
 
-    After a hit nothing is decided for `refractory_samples`, and the same label not before its smoothed posterior
-    has fallen below half the threshold, so that a long word is not heard twice.
+    After a hit nothing is decided for `refractory_samples`, and the same label not before its smoothed
+    posterior has fallen below half the threshold, so that a long word is not heard twice.
     """
 
     labels: tuple[int, ...]
@@ -135,9 +136,7 @@ class KeywordTrigger:
         recent = np.zeros((self.smooth_frames, outputs), dtype=np.float32)
         return KeywordState(recent, np.ones(outputs, dtype=np.bool_), 0)
 
-    def step(
-        self, posterior: Array, end_sample: int, state: KeywordState
-    ) -> tuple[Hit | None, KeywordState]:
+    def step(self, posterior: Array, end_sample: int, state: KeywordState) -> tuple[Hit | None, KeywordState]:
         """Takes one frame.
 
         Args:

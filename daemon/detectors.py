@@ -64,8 +64,14 @@ class Detector(Protocol):
             state: what was heard before.
         """
 
-    def finish(self, end_sample: int, state: Any) -> tuple[list[Draft], Any]:
-        """Closes what is open: the stream ends at `end_sample`, or its state is about to be reset."""
+    def finish(self, end_sample: int, last_sample: int, state: Any) -> tuple[list[Draft], Any]:
+        """Closes what is open: the stream ends, or its state is about to be reset.
+
+        Args:
+            end_sample: where the newest frame ends, silence added for the end included.
+            last_sample: where the audio really ended.
+            state: what was heard before.
+        """
 
 
 def milliseconds(duration_ms: float) -> int:
@@ -115,8 +121,11 @@ class VadDetector:
                 drafts.append(self._draft(decision, end_sample))
         return drafts, state
 
-    def finish(self, end_sample: int, state: SpeechState) -> tuple[list[Draft], SpeechState]:
-        """Ends the segment under way."""
+    def finish(
+        self, end_sample: int, last_sample: int, state: SpeechState
+    ) -> tuple[list[Draft], SpeechState]:
+        """Ends the segment under way, with the audio at the latest."""
+        state = state._replace(last_speech=min(state.last_speech, last_sample))
         decision, state = self._segmenter.finish(state)
         return [] if decision is None else [self._draft(decision, end_sample)], state
 
@@ -166,7 +175,9 @@ class KeywordDetector:
                 drafts.append(Draft("keyword", end_sample, data, self.model.name))
         return drafts, state
 
-    def finish(self, end_sample: int, state: KeywordState) -> tuple[list[Draft], KeywordState]:
+    def finish(
+        self, end_sample: int, last_sample: int, state: KeywordState
+    ) -> tuple[list[Draft], KeywordState]:
         """Nothing stays open between frames."""
         return [], state
 

@@ -25,6 +25,7 @@ class ModelLane:
         self.model = model
         self._detectors = tuple(detectors)
         self._engine = engine
+        self._position = 0  # end of the newest output frame
         self.reset(0)
 
     def reset(self, position: int) -> None:
@@ -32,7 +33,7 @@ class ModelLane:
         self._waiting = np.empty((0, self.model.frontend.mels), dtype=np.float32)
         self._state: Any = self._engine.model_state(self.model)
         self._decisions: list[Any] = [detector.initial_state() for detector in self._detectors]
-        self._position = position  # end of the newest output frame
+        self._position = position
 
     def infer(self, frames: Array) -> Array:
         """Takes frames `(T, F)`, returns the posteriors `(strides, V)` of the strides that are now whole."""
@@ -42,7 +43,8 @@ class ModelLane:
             return np.empty((0, len(self.model.labels)), dtype=np.float32)
         ready, self._waiting = self._waiting[:whole], self._waiting[whole:].copy()
         posterior, self._state = self._engine.infer(self.model, ready[None], self._state)
-        return posterior[0]
+        scores: Array = posterior[0]
+        return scores
 
     def decide(self, posterior: Array) -> list[Draft]:
         """Asks every detector what the newest posteriors `(strides, V)` mean."""
@@ -55,11 +57,13 @@ class ModelLane:
             drafts += found
         return drafts
 
-    def finish(self) -> list[Draft]:
-        """Closes what the detectors have open."""
+    def finish(self, last_sample: int) -> list[Draft]:
+        """Closes what the detectors have open; what follows `last_sample` was silence added at the end."""
         drafts: list[Draft] = []
         for index, detector in enumerate(self._detectors):
-            found, self._decisions[index] = detector.finish(self._position, self._decisions[index])
+            found, self._decisions[index] = detector.finish(
+                self._position, last_sample, self._decisions[index]
+            )
             drafts += found
         return drafts
 

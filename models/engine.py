@@ -80,6 +80,12 @@ FEW_STEPS = 4
 """Steps in one call up to which plain kernels beat oneDNN's (GRU equal, LSTM 3 to 20 times faster)."""
 
 
+def limit_threads(threads: int) -> None:
+    """Sets how many threads a step may use, and treats denormal numbers as zero; call it first in `main`."""
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+
+
 @contextmanager
 def _onednn(*, enabled: bool) -> Iterator[None]:
     """Switches oneDNN only; torch's own context manager touches (and warns of) GPU settings too."""

@@ -1,0 +1,62 @@
+"""`auricle stream`: files through the pipeline at full speed, events on standard output."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from auricle.configs.loader import add_config_arguments, load_from_arguments
+
+HELP = "run audio files through the pipeline and print their events"
+DESCRIPTION = """\
+Runs recordings (wav, flac, ogg, mp3; any rate, any number of channels) through the same code as live audio,
+as fast as this machine can, and prints the same events in sample time: stream is the file, t counts seconds
+from its start, and the output is the same each time.
+
+  auricle stream talk.flac                          what happened when, for people
+  auricle stream --jsonl *.wav > events.jsonl       one JSON object a line, for programs
+  auricle stream --config vad meeting.mp3 --jsonl   voice activity alone
+  auricle stream talk.flac --set keyword.cell=lstm  the LSTM instead of the GRU
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.description = DESCRIPTION
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("files", nargs="+", metavar="FILE", help="a recording")
+    parser.add_argument("--jsonl", action="store_true", help="print one JSON object a line")
+    add_config_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Streams every file; a file that cannot be read is reported, and the others still run."""
+    settings = load_from_arguments(args)
+
+    from auricle.configs.errors import AudioError
+    from auricle.daemon.bus import RecordingPublisher
+    from auricle.daemon.events import Event
+    from auricle.daemon.offline import offline_shared, stream_file
+    from auricle.daemon.show import EventPrinter
+    from auricle.models.engine import TorchEngine, limit_threads
+
+    limit_threads(settings.daemon.threads)
+    printer = EventPrinter()
+
+    def show(event: Event) -> None:
+        if args.jsonl:
+            sys.stdout.buffer.write(event.to_json() + b"\n")
+        else:
+            printer.show(event)
+
+    sink = RecordingPublisher(show)
+    shared = offline_shared(settings, TorchEngine(), sink)
+    failed = 0
+    for file in args.files:
+        try:
+            stream_file(Path(file), shared, name=file)
+        except AudioError as error:
+            print(f"auricle: error: {error}", file=sys.stderr)
+            failed += 1
+        sink.events.clear()
+        sys.stdout.flush()
+    return 1 if failed else 0

@@ -1,0 +1,53 @@
+"""Recordings through the very same pipeline as live audio, at full speed, dated in sample time."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from auricle.configs.settings import Settings, StreamSettings
+from auricle.daemon.bus import EventSink
+from auricle.daemon.detectors import build_detectors
+from auricle.daemon.events import Sequencer
+from auricle.daemon.ring import FloatArray, Span
+from auricle.daemon.sources.file import probe, read_blocks
+from auricle.daemon.stream import Shared, StreamPipeline
+from auricle.daemon.timeline import SampleClock
+
+if TYPE_CHECKING:
+    from auricle.models.engine import Engine
+
+
+def offline_shared(settings: Settings, engine: "Engine", sink: EventSink) -> Shared:
+    """Loads the models that the settings ask for, for any number of recordings."""
+    return Shared(settings, engine, tuple(build_detectors(settings, engine)), sink, Sequencer())
+
+
+def stream_file(path: Path, shared: Shared, name: str = "") -> float:
+    """Runs one file through a pipeline of its own and publishes its events.
+
+    Args:
+        path: wav, flac, ogg or mp3, at any rate and with any number of channels (mixed to one).
+        shared: configuration, models and sink.
+        name: the stream's name (default: the path).
+
+    Returns:
+        Seconds of audio processed.
+
+    Raises:
+        FormatError: the file is missing, empty, corrupt, or no audio.
+    """
+    rate = probe(path).rate
+    block_samples = max(1, rate * shared.settings.pipeline.chunk_ms // 1000)
+    total = stream_blocks(read_blocks(path, block_samples), rate, shared, name or str(path))
+    return total / rate
+
+
+def stream_blocks(blocks: Iterable[FloatArray], rate: int, shared: Shared, name: str) -> int:
+    """Runs blocks of mono samples through a pipeline of their own; returns how many samples there were."""
+    pipeline = StreamPipeline(name, rate, StreamSettings(), shared, SampleClock())
+    total = 0
+    for block in blocks:
+        pipeline.feed(Span(block, total, 0, 0, None))
+        total += len(block)
+    pipeline.finish()
+    return total
