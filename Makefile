@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 # Set-up is done again when a pinned file, the project file or the installer changes; else it costs nothing.
-$(VENV)/.installed-%: requirements/%.txt requirements/uv.txt requirements/install.sh pyproject.toml
+$(VENV)/.installed-%: requirements/%.txt requirements/bootstrap.txt requirements/install.sh pyproject.toml
 	@requirements/install.sh $*
 
 .PHONY: help demo setup test lint types lock clean

@@ -4,7 +4,6 @@ import types
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -13,6 +12,8 @@ from auricle.configs.toml_text import toml_value
 KeyPath = tuple[str | int, ...]
 
 _BASIC = {str: "string", int: "integer", float: "number", bool: "true or false"}
+
+_LIMITS = ("gt", "ge", "lt", "le", "min_length")
 
 
 def strip_annotated(annotation: Any) -> Any:
@@ -60,24 +61,18 @@ def describe_type(annotation: Any) -> str:
 
 def describe_limits(field: FieldInfo) -> str:
     """Returns the numeric limits of a field: `10 to 2000`, `above 0`, or nothing."""
-    low, high = "", ""
-    for limit in field.metadata:
-        match limit:
-            case annotated_types.Ge():
-                low = f"{limit.ge}"
-            case annotated_types.Gt():
-                low = f"above {limit.gt}"
-            case annotated_types.Le():
-                high = f"{limit.le}"
-            case annotated_types.Lt():
-                high = f"below {limit.lt}"
-            case annotated_types.MinLen():
-                low = "not empty"
+    limits = {
+        name: getattr(limit, name) for limit in field.metadata for name in _LIMITS if hasattr(limit, name)
+    }
+    low = f"above {limits['gt']}" if "gt" in limits else str(limits.get("ge", ""))
+    high = f"below {limits['lt']}" if "lt" in limits else str(limits.get("le", ""))
+    if limits.get("min_length"):
+        return "not empty"
     if low and high:
         return f"{low} to {high}"
     if high:
         return f"at most {high}"
-    return f"at least {low}" if low[:1].isdigit() or low[:1] == "-" else low
+    return f"at least {low}" if "ge" in limits else low
 
 
 def describe_field(field: FieldInfo) -> str:

@@ -9,9 +9,9 @@ export UV_CUSTOM_COMPILE_COMMAND="make lock"
 compile() { # compile LEVEL [option...]
     local level=$1
     shift
-    .venv/bin/uv pip compile pyproject.toml requirements/build.in "$@" \
-        --universal --python-version 3.11 --fork-strategy fewest --no-annotate --no-emit-index-url --no-emit-find-links \
-        --quiet --output-file "requirements/$level.txt"
+    .venv/bin/uv pip compile pyproject.toml "$@" \
+        --universal --python-version 3.11 --fork-strategy fewest --constraint requirements/bootstrap.txt \
+        --no-annotate --no-emit-index-url --no-emit-find-links --quiet --output-file "requirements/$level.txt"
 }
 
 # Each level holds the one before it, in the same versions.

@@ -77,8 +77,9 @@ if ! [ -x "$VENV/bin/python" ] || ! is_fitting "$VENV/bin/python"; then
 fi
 
 adopt_pip_settings
-if ! "$VENV/bin/uv" --version 2>/dev/null | grep -qF "uv $(sed -n 's/^uv==//p' requirements/uv.txt) "; then
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --requirement requirements/uv.txt
+if ! cmp --silent requirements/bootstrap.txt "$VENV/.bootstrap.txt"; then
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --requirement requirements/bootstrap.txt
+    cp requirements/bootstrap.txt "$VENV/.bootstrap.txt"
 fi
 
 say "installing the $level packages (the first time this fetches about 3 GB, mostly torch)"
