@@ -180,8 +180,10 @@ def _silence_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _explain_failure(error: Exception) -> int:
+def _explain_failure(error: Exception, show_traceback: bool) -> int:
     """Prints an error for the user and returns the exit status; a bug is shown with its traceback."""
+    if show_traceback and not isinstance(error, BrokenPipeError):
+        traceback.print_exception(error)
     match error:
         case ConfigError():
             return _fail(str(error), EXIT_USAGE)
@@ -194,7 +196,8 @@ def _explain_failure(error: Exception) -> int:
             return _fail(describe_os_error(error), EXIT_ERROR)
         case ModuleNotFoundError() if error.name and not error.name.startswith("auricle"):
             return _fail(describe_missing_module(error), EXIT_ERROR)
-    traceback.print_exception(error)
+    if not show_traceback:
+        traceback.print_exception(error)
     return _fail("this is a bug in Auricle; please report it with the lines above", EXIT_ERROR)
 
 
@@ -213,7 +216,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except Exception as error:
-        if show_traceback and not isinstance(error, BrokenPipeError):
-            traceback.print_exception(error)
-        return _explain_failure(error)
+        return _explain_failure(error, show_traceback)
     return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

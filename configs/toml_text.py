@@ -50,7 +50,7 @@ def parse_key(text: str) -> tuple[str, ...]:
         if path:
             return tuple(path)
     parts = tuple(part.strip() for part in text.split("."))
-    if not all(parts) or any(set(part) & set("\"'[]=\n") for part in parts):
+    if not all(parts) or set(text) & set("\"'[]=\n"):
         raise ValueError(f"expected a dotted key, such as vad.onset, got {text!r}")
     return parts
 

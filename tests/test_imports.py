@@ -36,7 +36,7 @@ def is_type_checking(node: ast.AST) -> bool:
 
 
 def find_imports(node: ast.AST, path: Path, is_lazy: bool = False) -> Iterator[Import]:
-    """Yields all imports below `node`; lazy ones, in functions or under TYPE_CHECKING, don't run at import."""
+    """Yields all imports below `node`; those in functions or under TYPE_CHECKING are lazy."""
     for child in ast.iter_child_nodes(node):
         lazy = is_lazy or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) or is_type_checking(child)
         if isinstance(child, ast.Import):

@@ -1,0 +1,227 @@
+"""The `auricle` command itself: finding a command, its speed, and how errors are told."""
+
+import argparse
+import importlib
+import importlib.util
+import os
+import subprocess
+import sys
+import time
+import types
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from auricle.configs import cli
+from auricle.configs.errors import BusError, ConfigError
+
+AURICLE = (sys.executable, "-m", "auricle.configs.cli")
+HEAVY = ("torch", "zmq", "numpy", "scipy", "soundfile", "sounddevice", "rich")
+
+
+@pytest.fixture
+def fake_command(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], int]], None]:
+    """Returns a function that installs `auricle fake` with the given body."""
+
+    def install(body: Callable[[], int]) -> None:
+        module = types.ModuleType("fake_command")
+
+        def add_arguments(parser: argparse.ArgumentParser) -> None:
+            parser.add_argument("--number", type=int, default=0)
+
+        def run(args: argparse.Namespace) -> int:
+            return body() + args.number
+
+        vars(module).update(HELP="Does nothing.", add_arguments=add_arguments, run=run)
+        monkeypatch.setitem(sys.modules, "fake_command", module)
+        monkeypatch.setitem(cli.COMMANDS, "fake", cli.Command("fake_command", "does nothing"))
+
+    return install
+
+
+def raising(error: BaseException) -> Callable[[], int]:
+    def body() -> int:
+        raise error
+
+    return body
+
+
+def modules_after(*arguments: str) -> set[str]:
+    """Returns the modules that a fresh interpreter holds after running `arguments`."""
+    code = (
+        "import sys\nfrom auricle.configs import cli\n"
+        f"try: cli.main({list(arguments)!r})\nexcept SystemExit: pass\n"
+        "print('MODULES', *sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    return set(done.stdout.rpartition("MODULES ")[2].split())
+
+
+def test_the_help_teaches_the_first_steps_and_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--help"]) == 0
+    out = capsys.readouterr().out
+    for text in ("First things to do:", "auricle demo", "auricle stream", "auricle run", "--config", "--set"):
+        assert text in out
+    for name, command in cli.COMMANDS.items():
+        assert f"  {name:<12}{command.help}" in out
+    assert max(map(len, out.splitlines())) <= 80 + 20
+
+
+def test_the_help_is_quick_and_imports_nothing_heavy() -> None:
+    modules = modules_after("--help")
+    assert not modules & {*HEAVY, "pydantic"}
+    durations = []
+    for _ in range(3):
+        start = time.monotonic()
+        subprocess.run([*AURICLE, "--help"], capture_output=True, check=True)
+        durations.append(time.monotonic() - start)
+    assert min(durations) < 0.3
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_the_help_of_a_command_imports_nothing_heavy(name: str) -> None:
+    assert not modules_after(name, "--help") & set(HEAVY)
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_of_the_table_exists(name: str) -> None:
+    module = importlib.import_module(cli.COMMANDS[name].module)
+    assert isinstance(module.HELP, str) and module.HELP
+    parser = argparse.ArgumentParser()
+    module.add_arguments(parser)
+    assert callable(module.run)
+
+
+def test_without_a_command_the_help_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == cli.EXIT_USAGE
+    captured = capsys.readouterr()
+    assert captured.out == "" and "First things to do" in captured.err
+
+
+def test_the_version_names_auricle_python_and_torch(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("auricle ") and "Python 3." in out and "torch 2." in out
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("strem", "`auricle stream`"), ("xyzzy", "--help"), ("--dem", "auricle demo")]
+)
+def test_an_unknown_command_names_the_nearest(
+    name: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([name]) == cli.EXIT_USAGE
+    err = capsys.readouterr().err
+    assert err.startswith("auricle: error: ") and hint in err and err.count("\n") == 1
+
+
+def test_help_of_a_command(capsys: pytest.CaptureFixture[str], fake_command: Callable[..., None]) -> None:
+    fake_command(lambda: 0)
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["help", "fake"])
+    assert caught.value.code == 0
+    assert "usage: auricle fake" in capsys.readouterr().out
+
+
+def test_a_command_returns_its_status(fake_command: Callable[..., None]) -> None:
+    fake_command(lambda: 3)
+    assert cli.main(["fake", "--number", "4"]) == 7
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (ConfigError("expected a, got b"), 2, "auricle: error: expected a, got b\n"),
+        (BusError("no one listens"), 1, "auricle: error: no one listens\n"),
+        (
+            FileNotFoundError(2, "No such file or directory", "a.wav"),
+            1,
+            "auricle: error: a.wav: No such file or",
+        ),
+        (PermissionError(13, "Permission denied"), 1, "auricle: error: Permission denied\n"),
+        (
+            ModuleNotFoundError("No module named 'tensorboard'", name="tensorboard"),
+            1,
+            "auricle: error: expected the",
+        ),
+    ],
+)
+def test_errors_of_the_user_are_one_line(
+    error: Exception,
+    status: int,
+    message: str,
+    fake_command: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fake_command(raising(error))
+    assert cli.main(["fake"]) == status
+    err = capsys.readouterr().err
+    assert err.startswith(message) and err.count("\n") == 1
+
+
+def test_developers_see_where_an_error_came_from(
+    fake_command: Callable[..., None], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_command(raising(BusError("no one listens")))
+    assert cli.main(["fake", "--traceback"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+    monkeypatch.setenv("AURICLE_DEBUG", "1")
+    assert cli.main(["fake"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_bug_is_shown_once_with_its_traceback(
+    fake_command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_command(raising(ZeroDivisionError("oops")))
+    assert cli.main(["fake", "--traceback"]) == 1
+    err = capsys.readouterr().err
+    assert err.count("Traceback") == 1 and "please report it" in err
+
+
+def test_ctrl_c_is_quiet(fake_command: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    fake_command(raising(KeyboardInterrupt()))
+    assert cli.main(["fake"]) == cli.EXIT_INTERRUPTED
+    assert capsys.readouterr().err == ""
+
+
+def test_a_closed_pipe_is_quiet() -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    done = subprocess.run(
+        [*AURICLE, "config", "--explain"],
+        stdout=write_end,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(write_end)
+    assert done.stderr == "" and done.returncode == cli.EXIT_BROKEN_PIPE
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ([], "[vad]\nenabled = true"),
+        (["--show", "--config", "keywords"], "[vad]\nenabled = false"),
+        (["--explain"], "# Speech starts at this posterior"),
+        (["--list"], "Voice activity alone"),
+        (["--set", "vad.onset=0.9"], "onset = 0.9"),
+    ],
+)
+def test_the_config_command(options: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["config", *options]) == 0
+    assert text in capsys.readouterr().out
+
+
+def test_the_config_command_refuses_a_wrong_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "my.toml"
+    path.write_text("[vad]\nonset = 2\n", "utf-8")
+    assert cli.main(["config", "--config", str(path)]) == cli.EXIT_USAGE
+    assert capsys.readouterr().err.startswith(
+        f"auricle: error: {path}:2: vad.onset: expected number, 0 to 1, got 2"
+    )
