@@ -86,6 +86,8 @@ class StreamPipeline:
         self.name = name
         self.frames = 0
         """Frames processed since the start."""
+        self.lost_samples = 0
+        """16 kHz samples that never came, since the start."""
         self._shared, self._settings, self._clock, self._record = shared, shared.settings, clock, record
         self._gain = np.float32(10 ** (source.gain_db / 20))
         self._resampler = Resampler(native_rate)
@@ -131,6 +133,7 @@ class StreamPipeline:
         fill = settings.gap == "fill" and lost <= milliseconds(settings.max_fill_ms)
         begin = resampler.to_16k(span.start_index - span.lost_before)
         assert span.reason is not None, "a span that lost samples says why"
+        self.lost_samples += lost
         data = event_data.gap(
             lost, span.reason, "fill" if fill else "reset", span.lost_before, resampler.native_rate
         )

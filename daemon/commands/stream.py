@@ -34,13 +34,13 @@ def run(args: argparse.Namespace) -> int:
 
     from auricle.configs.errors import AudioError
     from auricle.daemon.bus import RecordingPublisher
+    from auricle.daemon.event_text import EventPrinter
     from auricle.daemon.events import Event
     from auricle.daemon.offline import offline_shared, stream_file
-    from auricle.daemon.show import EventPrinter
     from auricle.models.engine import TorchEngine, limit_threads
 
     limit_threads(settings.daemon.threads)
-    printer = EventPrinter()
+    printer = EventPrinter(sys.stdout, None)
 
     def show(event: Event) -> None:
         if args.jsonl:
@@ -58,5 +58,6 @@ def run(args: argparse.Namespace) -> int:
             print(f"auricle: error: {error}", file=sys.stderr)
             failed += 1
         sink.events.clear()
-        sys.stdout.flush()
+    printer.finish()
+    sys.stdout.flush()
     return 1 if failed else 0

@@ -1,0 +1,62 @@
+"""`auricle run`: the daemon."""
+
+import argparse
+import logging
+import signal
+import sys
+
+from auricle.configs.loader import add_config_arguments, load_from_arguments
+
+HELP = "run the daemon: audio in, events out"
+DESCRIPTION = """\
+Opens the configured sources (by default the microphone), runs the models over them and publishes events until
+Ctrl-C or SIGTERM, or until every source has ended. Watch it from another terminal with `auricle listen`.
+
+  auricle run                                             default microphone, speech and keywords
+  auricle run --set streams.mic.device=USB                another microphone (see `auricle devices`)
+  auricle run --config vad --set 'bus.endpoints=["tcp://127.0.0.1:7310"]'
+  auricle run --set latency.trace=run.trace.json          a trace for ui.perfetto.dev
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.description = DESCRIPTION
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument(
+        "--wait-subscriber",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="open the sources when somebody has subscribed, or after S seconds (default: at once)",
+    )
+    parser.add_argument("--quiet", action="store_true", help="no latency table at the end")
+    add_config_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs until stopped."""
+    settings = load_from_arguments(args)
+    logging.basicConfig(
+        level=settings.daemon.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+
+    from auricle.daemon.service import Daemon
+    from auricle.models.engine import TorchEngine, limit_threads
+
+    limit_threads(settings.daemon.threads)
+    daemon = Daemon(settings, TorchEngine())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: daemon.stop())
+    daemon.run(args.wait_subscriber)
+    if not args.quiet:
+        _print_latency({live.name: live.latency.summary() for live in daemon.streams})
+    return 0
+
+
+def _print_latency(summaries: dict[str, dict[str, object]]) -> None:
+    from rich.console import Console
+
+    from auricle.daemon.latency import table
+
+    Console(file=sys.stderr).print(table(summaries))

@@ -1,0 +1,114 @@
+"""One live stream of the daemon: a source, its pipeline, its latency."""
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from auricle.configs.errors import AuricleError
+from auricle.configs.settings import StreamSettings
+from auricle.daemon import event_data
+from auricle.daemon.latency import StreamLatency
+from auricle.daemon.sources.base import Source
+from auricle.daemon.stream import ChunkRecord, Shared, StreamPipeline
+from auricle.daemon.timeline import CaptureClock, to_model_rate
+
+if TYPE_CHECKING:
+    from auricle.daemon.trace import TraceWriter
+
+logger = logging.getLogger(__name__)
+
+
+class LiveStream:
+    """Moves samples from a source's ring through its pipeline; owned by the engine loop."""
+
+    def __init__(
+        self, source: Source, settings: StreamSettings, shared: Shared, trace: "TraceWriter | None" = None
+    ) -> None:
+        """Takes a source that is not started yet.
+
+        Args:
+            source: where samples come from.
+            settings: the stream's own section of the configuration.
+            shared: configuration, models and where events go.
+            trace: gets every chunk's stamps, None for no trace.
+        """
+        self.source = source
+        self.name = source.name
+        self.latency = StreamLatency(
+            source.name, shared.settings.latency.deadline_ms(shared.settings.pipeline)
+        )
+        self._settings, self._shared, self._trace = settings, shared, trace
+        self._pipeline: StreamPipeline | None = None
+        self._lost_seen = 0
+        self.over = False
+        """The source has ended and everything it gave is processed."""
+
+    @property
+    def frames(self) -> int:
+        """Frames processed so far."""
+        return self._pipeline.frames if self._pipeline else 0
+
+    def step(self) -> bool:
+        """Processes at most one chunk; returns whether there was anything to do."""
+        finished = self.source.finished  # before the ring: what is written first must be read
+        if self._pipeline is None and self.source.native_rate:
+            self._pipeline = self._build(self.source.native_rate)
+        if self._pipeline is None:
+            self.over = finished
+            return False
+        chunk_ms = self._shared.settings.pipeline.chunk_ms
+        span = self.source.ring.read(max(1, self.source.native_rate * chunk_ms // 1000))
+        if span is not None:
+            self._pipeline.feed(span)
+            return True
+        if finished and not self.over:
+            self.close()
+        return False
+
+    def poll(self, now_ns: int) -> None:
+        """Publishes what the source has to tell."""
+        for notice in self.source.poll(now_ns):
+            self.announce(notice.kind, notice.data())
+
+    def announce(self, event_type: str, data: dict[str, Any]) -> None:
+        """Publishes an event at the stream's present position (0 before the first sample)."""
+        if self._pipeline is None:
+            self._pipeline = self._build(self.source.native_rate or to_model_rate(1, 1))
+        self._pipeline.announce(event_type, data)
+
+    def report(self) -> None:
+        """Publishes the latency since the last report."""
+        self.announce("latency", self.latency.report())
+
+    def close(self) -> None:
+        """Decides what is still open and tells the last latencies."""
+        if self.over:
+            return
+        self.over = True
+        if self._pipeline is not None:
+            self._pipeline.finish()
+        self.poll(time.monotonic_ns())
+        self.report()
+
+    def fail(self, error: Exception) -> None:
+        """Ends the stream after an error inside the pipeline; other streams go on."""
+        self.over = True
+        code = error.code if isinstance(error, AuricleError) else "internal"
+        logger.error("stream %s failed: %s", self.name, error, exc_info=error)
+        self.announce("error", event_data.error(code, f"{error}", "see the log; the other streams go on"))
+        self.source.stop()
+
+    def _build(self, native_rate: int) -> StreamPipeline:
+        return StreamPipeline(
+            self.name, native_rate, self._settings, self._shared, CaptureClock(), record=self._record
+        )
+
+    def _record(self, chunk: ChunkRecord) -> None:
+        ring = self.source.ring
+        self.latency.record(chunk.frames, chunk.stamps, to_model_rate(ring.queued_samples, ring.rate))
+        assert self._pipeline is not None
+        lost, self._lost_seen = self._pipeline.lost_samples - self._lost_seen, self._pipeline.lost_samples
+        if lost:
+            self.latency.lose(lost)
+        if self._trace is not None:
+            self._trace.chunk(self.name, chunk.sample, chunk.frames, chunk.stamps)

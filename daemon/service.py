@@ -1,0 +1,250 @@
+"""The daemon: startup, the engine loop, shutdown.
+
+One thread, the engine loop, owns everything behind the rings: pipelines, models, decisions, the bus. Sources
+fill their rings from threads of their own and ring one shared bell, on which the loop sleeps.
+"""
+
+import logging
+import os
+import select
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from auricle.configs.settings import Settings, StreamSettings
+from auricle.daemon import event_data
+from auricle.daemon.bus import EventSink, Publisher
+from auricle.daemon.detectors import build_detectors
+from auricle.daemon.events import DAEMON_STREAM, SAMPLE_RATE, Event, Sequencer
+from auricle.daemon.live import LiveStream
+from auricle.daemon.ring import Doorbell
+from auricle.daemon.sources import open_source
+from auricle.daemon.sources.base import Source
+from auricle.daemon.stream import Shared
+from auricle.daemon.trace import TraceWriter
+
+if TYPE_CHECKING:
+    from auricle.models.engine import Engine
+
+logger = logging.getLogger(__name__)
+
+_POLL_S: Final = 0.1
+"""How often sources are asked for notices: they ring the bell themselves when it is urgent."""
+
+
+class TracedSink:
+    """Hands every event to a publisher and to a trace."""
+
+    def __init__(self, publisher: EventSink, trace: TraceWriter) -> None:
+        """Takes both; closing closes the publisher only."""
+        self._publisher, self._trace = publisher, trace
+
+    def publish(self, event: Event) -> None:
+        """Publishes the event and draws it into the trace."""
+        self._publisher.publish(event)
+        self._trace.event(event)
+
+    def close(self) -> None:
+        """Closes the publisher."""
+        self._publisher.close()
+
+
+class Daemon:
+    """Audio in, events out, until it is stopped or its last source has ended."""
+
+    def __init__(self, settings: Settings, engine: "Engine", publisher: Publisher | None = None) -> None:
+        """Loads the models and binds the bus.
+
+        Args:
+            settings: the whole configuration.
+            engine: runs the models.
+            publisher: where events go; None binds the endpoints of the configuration.
+
+        Raises:
+            ModelError: a model is missing or does not fit.
+            BusError: an endpoint is malformed or in use.
+            ConfigError: the trace cannot be written, or a label is not known.
+        """
+        self._settings = settings
+        self._stopping = False
+        self._started_ns = time.monotonic_ns()
+        self._doorbell = Doorbell()
+        self._streams: list[LiveStream] = []
+        self._closed_frames = 0
+        detectors = tuple(build_detectors(settings, engine))
+        self._models = sorted({detector.model.name for detector in detectors})
+        self._trace = TraceWriter(Path(settings.latency.trace)) if settings.latency.trace else None
+        bus = settings.bus
+        self._publisher = publisher or Publisher(bus.endpoints, bus.hwm, bus.sndbuf_bytes)
+        sink = TracedSink(self._publisher, self._trace) if self._trace else self._publisher
+        self._shared = Shared(settings, engine, detectors, sink, Sequencer())
+        self._timers = [
+            Timer(_POLL_S, self._poll),
+            Timer(settings.latency.interval_s, self._report),
+            Timer(settings.daemon.heartbeat_s, self._heartbeat),
+        ]
+
+    @property
+    def streams(self) -> list[LiveStream]:
+        """The streams that are open."""
+        return list(self._streams)
+
+    @property
+    def endpoints(self) -> list[str]:
+        """Where events are published."""
+        return list(self._publisher.endpoints)
+
+    def stop(self) -> None:
+        """Asks the loop to end; safe in a signal handler and from other threads."""
+        self._stopping = True
+        self._doorbell.ring()
+
+    def run(self, wait_subscriber_s: float = 0.0) -> None:
+        """Runs until stopped, or until the last source has ended.
+
+        Args:
+            wait_subscriber_s: start the sources when a subscriber has come, or after this long.
+
+        Raises:
+            AudioError: a source cannot be opened.
+        """
+        try:
+            self.startup(wait_subscriber_s)
+            self.main_loop()
+        finally:
+            self.shutdown()
+
+    def startup(self, wait_subscriber_s: float = 0.0) -> None:
+        """Opens and starts the sources."""
+        self._status("starting")
+        self._wait_for_subscriber(wait_subscriber_s)
+        for name, stream in self._settings.streams.items():
+            source = open_source(name, stream, self._settings, doorbell=self._doorbell)
+            self._add(source, stream)
+        for live in self._streams:
+            live.source.start()
+        self._status("running")
+        logger.info("listening to %s; events on %s", self._names() or "nobody yet", ", ".join(self.endpoints))
+
+    def main_loop(self) -> None:
+        """Sleeps on the bell, then gives every stream its turn, one chunk at a time."""
+        poller = select.poll()
+        poller.register(self._doorbell.fileno(), select.POLLIN)
+        run_ns = round(self._settings.daemon.run_seconds * 1e9)
+        deadline_ns = time.monotonic_ns() + run_ns
+        busy = True
+        while not self._stopping:
+            now_ns = time.monotonic_ns()
+            due_ns = min(timer.due_ns for timer in self._timers)
+            if not busy:
+                poller.poll(max(0, (due_ns - now_ns) / 1e6))
+            self._doorbell.clear()
+            busy = self._turn()
+            now_ns = time.monotonic_ns()
+            for timer in self._timers:
+                timer.fire(now_ns)
+            if self._is_over() or (run_ns and now_ns >= deadline_ns):
+                return
+
+    def shutdown(self) -> None:
+        """Stops the sources, processes what they left, says good-bye; nothing already captured is lost."""
+        self._status("stopping")
+        for live in self._streams:
+            live.source.stop()
+            while live.step():
+                pass
+            live.close()
+        if self._trace is not None:
+            self._trace.close()
+        self._publisher.close()
+        self._doorbell.close()
+
+    def _turn(self) -> bool:
+        """Gives each stream at most one chunk's turn; returns whether any had something to do."""
+        busy = False
+        for live in self._streams:
+            try:
+                busy |= live.step()
+            except Exception as error:  # one stream's failure must not silence the others
+                live.fail(error)
+        return busy
+
+    def _add(self, source: Source, settings: StreamSettings) -> LiveStream:
+        live = LiveStream(source, settings, self._shared, self._trace)
+        self._streams.append(live)
+        return live
+
+    def _is_over(self) -> bool:
+        """Whether every source has ended and none can come."""
+        return all(live.over for live in self._streams) and not self._settings.ingress.endpoint
+
+    def _wait_for_subscriber(self, wait_s: float) -> None:
+        deadline_ns = time.monotonic_ns() + round(wait_s * 1e9)
+        while not self._publisher.subscriptions and time.monotonic_ns() < deadline_ns and not self._stopping:
+            time.sleep(0.01)
+
+    def _poll(self) -> None:
+        now_ns = time.monotonic_ns()
+        for live in self._streams:
+            live.poll(now_ns)
+        if self._trace is not None and (error := self._trace.take_error()):
+            self._announce("error", event_data.error(error.code, str(error)))
+
+    def _report(self) -> None:
+        for live in self._streams:
+            if not live.over:
+                live.report()
+
+    def _heartbeat(self) -> None:
+        uptime_s = (time.monotonic_ns() - self._started_ns) / 1e9
+        frames = sum(live.frames for live in self._streams)
+        active = sum(not live.over for live in self._streams)
+        self._announce("heartbeat", event_data.heartbeat(uptime_s, active, frames, resident_mb()))
+
+    def _status(self, state: event_data.DaemonState) -> None:
+        names = [live.name for live in self._streams]
+        data = event_data.status(state, metadata.version("auricle"), self._models, names)
+        self._announce("status", data)
+
+    def _announce(self, event_type: str, data: dict[str, object]) -> None:
+        """Publishes an event of the daemon as a whole."""
+        now_ns = time.monotonic_ns()
+        event = Event(
+            type=event_type,
+            stream=DAEMON_STREAM,
+            seq=self._shared.sequencer.next(DAEMON_STREAM),
+            sample=(now_ns - self._started_ns) * SAMPLE_RATE // 1_000_000_000,
+            mono_ns=now_ns,
+            wall_ns=time.time_ns(),
+            data=data,
+        )
+        self._shared.sink.publish(event)
+
+    def _names(self) -> str:
+        return ", ".join(live.name for live in self._streams)
+
+
+class Timer:
+    """Calls an action every `interval_s` on the monotonic clock, late rather than twice."""
+
+    def __init__(self, interval_s: float, action: Callable[[], None]) -> None:
+        """Starts to count now."""
+        self._interval_ns, self._action = round(interval_s * 1e9), action
+        self.due_ns = time.monotonic_ns() + self._interval_ns
+
+    def fire(self, now_ns: int) -> None:
+        """Calls the action if it is due."""
+        if now_ns >= self.due_ns:
+            self.due_ns = max(self.due_ns + self._interval_ns, now_ns)
+            self._action()
+
+
+def resident_mb() -> float:
+    """Memory that this process holds, in MB; 0 where /proc does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
