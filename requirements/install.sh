@@ -11,6 +11,7 @@ LEVELS=(runtime train dev)
 VENV=.venv
 OLDEST=11
 NEWEST=14
+export UV_SYSTEM_CERTS=1 # like pip: trust what the system trusts
 
 say() { printf 'auricle set-up: %s\n' "$*" >&2; }
 die() {
@@ -57,9 +58,8 @@ make_venv() { # make_venv PYTHON: the first way that works, with pip or uv in it
     rm -f "$log"
 }
 
-adopt_pip_settings() { # uv does not read pip's configuration: take over the registry and the certificates
+adopt_pip_settings() { # uv does not read pip's configuration: take over the registry it names
     local index
-    export UV_SYSTEM_CERTS=1
     index=$("$VENV/bin/python" -m pip config get global.index-url 2>/dev/null || true)
     index=${PIP_INDEX_URL:-$index}
     if [ -n "$index" ] && [ -z "${UV_DEFAULT_INDEX:-}${UV_INDEX_URL:-}" ]; then
