@@ -1,1 +1,5 @@
-"""Audio sources: microphone, files, standard input, remote senders."""
+"""Where audio comes from: microphones, files, standard input, senders on other machines."""
+
+from auricle.daemon.sources.base import open_source
+
+__all__ = ["open_source"]

@@ -8,12 +8,17 @@ position; notices carry only device states and errors.
 import threading
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from auricle.configs.errors import AuricleError
+from auricle.configs.errors import AuricleError, ConfigError
 from auricle.daemon.ring import NS_PER_SECOND, Doorbell, FloatArray, SampleRing
+
+if TYPE_CHECKING:
+    from auricle.configs.settings import Settings, StreamSettings
+    from auricle.daemon.sources.remote import Ingress
 
 DeviceState = Literal["opened", "lost", "stalled", "resumed", "ended"]
 Channel = int | Literal["mix"]
@@ -198,3 +203,74 @@ def mix_into(frames: FloatArray, channel: Channel, out: FloatArray) -> None:
             np.multiply(out, np.float32(1.0 / frames.shape[1]), out=out)
     else:
         np.copyto(out, frames[:, channel])
+
+
+def open_source(
+    name: str,
+    stream: "StreamSettings",
+    settings: "Settings",
+    *,
+    doorbell: Doorbell | None = None,
+    ingress: "Ingress | None" = None,
+) -> Source:
+    """Make the source that a stream's settings ask for; `start` sets it going.
+
+    Args:
+        name: the stream's name.
+        stream: its section of the configuration.
+        settings: the whole configuration.
+        doorbell: shared by all sources of the engine loop.
+        ingress: where remote senders come in; needed for source = "zmq".
+
+    Raises:
+        AudioError: the device, file or format cannot be had; the message names the remedy.
+        ConfigError: a remote stream without an ingress.
+    """
+    ring_seconds = settings.pipeline.ring_seconds
+    if stream.source == "file":
+        from auricle.daemon.sources.file import FileSource
+
+        return FileSource(
+            name,
+            [Path(stream.path).expanduser()],
+            pace=stream.pace,
+            loop=stream.loop,
+            channel=stream.channel,
+            rate=stream.rate,
+            ring_seconds=ring_seconds,
+            doorbell=doorbell,
+        )
+    if stream.source == "stdin":
+        from auricle.daemon.sources.stdin import StdinSource
+
+        return StdinSource(
+            name,
+            rate=stream.rate,
+            sample_format=stream.format,
+            channels=stream.channels or 1,
+            channel=stream.channel,
+            pace=stream.pace,
+            ring_seconds=ring_seconds,
+            doorbell=doorbell,
+        )
+    if stream.source == "mic":
+        from auricle.daemon.sources.mic import MicSource
+
+        return MicSource(
+            name,
+            device=stream.device,
+            rate=stream.rate,
+            channels=stream.channels,
+            channel=stream.channel,
+            stall_ms=settings.pipeline.stall_ms,
+            ring_seconds=ring_seconds,
+            doorbell=doorbell,
+        )
+    if ingress is None:
+        raise ConfigError(
+            f'stream "{name}" waits for `auricle send`: expected an ingress endpoint, got none; '
+            'set ingress.endpoint, such as "tcp://127.0.0.1:7311"'
+        )
+    return ingress.add_stream(
+        name, rate=stream.rate, channels=stream.channels, channel=stream.channel, doorbell=doorbell
+    )
