@@ -87,7 +87,7 @@ class Publisher:
         """Binds the endpoints, creating folders of ipc sockets with mode 0700.
 
         Args:
-            endpoints: such as `ipc:///run/user/1000/auricle/events.ipc` or `tcp://127.0.0.1:5570`.
+            endpoints: such as `ipc:///run/user/1000/auricle/events.ipc` or `tcp://127.0.0.1:7310`.
             hwm_events: events kept for a subscriber that doesn't read, before new ones are dropped for it.
             sndbuf_bytes: kernel buffer of a tcp connection, 0 for the system's; a large one holds old events.
 
@@ -95,7 +95,7 @@ class Publisher:
             BusError: an endpoint is malformed, forbidden, or in use by a living daemon.
         """
         if not endpoints:
-            raise BusError("bus.endpoints is empty: expected at least one, such as 'tcp://127.0.0.1:5570'")
+            raise BusError("bus.endpoints is empty: expected at least one, such as 'tcp://127.0.0.1:7310'")
         self.endpoints: list[str] = []
         self.published = 0
         self._subscriptions = 0
@@ -231,7 +231,7 @@ def _check_private(endpoint: str, folder: Path) -> None:
 
 _IN_USE: Final = (
     "another daemon is publishing there; stop it, or give this one its own endpoint "
-    "(--set 'bus.endpoints=[\"tcp://127.0.0.1:5571\"]')"
+    "(--set 'bus.endpoints=[\"tcp://127.0.0.1:7312\"]')"
 )
 
 _EXPLANATIONS: Final = {

@@ -13,6 +13,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TextIO
@@ -52,6 +53,7 @@ class TraceWriter:
         self._max_pending = max_pending
         self._pending: deque[_Chunk | Event] = deque()
         self._threads: dict[str, int] = {}
+        self._ends_ns: dict[str, int] = {}
         self._chunks_written = 0
         self._closing = threading.Event()
         try:
@@ -130,16 +132,22 @@ class TraceWriter:
             yield _instant(item, thread)
         else:
             self._chunks_written += 1
-            yield from _slices(item, thread, self._chunks_written)
+            yield from _slices(item, thread, self._chunks_written, self._ends_ns.get(stream, 0))
+            self._ends_ns[stream] = item[3].published_ns
 
 
-def _slices(chunk: _Chunk, thread: int, chunk_id: int) -> Iterator[dict[str, Any]]:
+def _slices(chunk: _Chunk, thread: int, chunk_id: int, free_ns: int) -> Iterator[dict[str, Any]]:
+    """Yields what one chunk looks like on a thread that other chunks occupy until `free_ns`.
+
+    Of several chunks taken from the ring at once, the later wait for the earlier: drawn as a pause.
+    """
     stream, sample, frames, stamps = chunk
     args = {"sample": sample, "frames": frames}
     waiting = {"name": STAGES[0], "cat": stream, "id": chunk_id, **_place(thread)}
-    yield {**waiting, "ph": "b", "ts": stamps[0] / 1000, "args": args}
-    yield {**waiting, "ph": "e", "ts": stamps[1] / 1000}
-    for stage, start_ns, end_ns in zip(STAGES[1:-1], stamps[1:-1], stamps[2:], strict=True):
+    yield {**waiting, "ph": "b", "ts": stamps.captured_ns / 1000, "args": args}
+    yield {**waiting, "ph": "e", "ts": max(stamps.captured_ns, stamps.dequeued_ns) / 1000}
+    borders_ns = [max(stamp_ns, free_ns) for stamp_ns in stamps[1:]]
+    for stage, (start_ns, end_ns) in zip(STAGES[1:-1], pairwise(borders_ns), strict=True):
         yield {
             "name": stage,
             "cat": "stage",

@@ -249,9 +249,9 @@ def test_a_port_in_use_is_explained() -> None:
 @pytest.mark.parametrize(
     ("endpoint", "expected"),
     [
-        ("127.0.0.1:5570", "expected ipc:///PATH or tcp://ADDRESS:PORT"),
-        ("http://127.0.0.1:5570", "expected ipc:///PATH or tcp://ADDRESS:PORT"),
-        ("tcp://192.0.2.1:5570", "no such address"),
+        ("127.0.0.1:7310", "expected ipc:///PATH or tcp://ADDRESS:PORT"),
+        ("http://127.0.0.1:7310", "expected ipc:///PATH or tcp://ADDRESS:PORT"),
+        ("tcp://192.0.2.1:7310", "no such address"),
         ("ipc:///proc/nowhere/events.ipc", "choose a folder that you may write to"),
         (f"ipc:///tmp/{'x' * 200}", "longer than a socket's may be"),
     ],

@@ -60,9 +60,14 @@ def test_slices_of_a_thread_follow_one_another_and_waits_come_in_pairs(tmp_path:
     path = tmp_path / "run.trace.json"
     with TraceWriter(path) as trace:
         for index in range(10):
-            trace.chunk("kitchen", 160 * index, 1, stamps(5_000_000 * index))
+            first = stamps(20_000_000 * (index // 2))
+            second = Stamps(
+                *first[:2], *(stamp + 5_000_000 for stamp in first[2:])
+            )  # taken along with the first
+            trace.chunk("kitchen", 160 * index, 1, second if index % 2 else first)
     entries = load(path)
     slices = sorted((entry["ts"], entry["dur"]) for entry in entries if entry["ph"] == "X")
+    assert len(slices) == 5 * 10
     for (start, duration), (following, _) in itertools.pairwise(slices):
         assert start + duration <= following + 1e-3
     begins = {entry["id"]: entry["ts"] for entry in entries if entry["ph"] == "b"}
