@@ -1,0 +1,77 @@
+"""`auricle train`: learns a model from a data folder."""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+HELP = "train a voice activity or keyword model from recordings"
+
+DESCRIPTION = """\
+Trains a streaming model and writes it as a .safetensors file that `run`, `stream` and `posteriors` take.
+
+  auricle train vad     --data ../shared/data --work runs
+  auricle train keyword --data ../shared/data --work runs --set network.cell=lstm
+
+The data folder holds sets of recordings with manifests (see docs/training.md). They are decoded once into
+the work folder (5 GB for all of them). A run lives in WORK/NAME: log.csv and curve.png show how it goes. It
+can be stopped at any time with Ctrl-C or --minutes; the same command continues it, with the same result as
+if it had never stopped. A recipe's settings are changed with --set: network.cell=gru|lstm|rnn,
+network.hidden=128, training.steps=3000, augment.noise_part=0.5; --show prints them all.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = DESCRIPTION
+    parser.add_argument("task", choices=("vad", "keyword"), help="what to learn")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the sets")
+    parser.add_argument(
+        "--work", type=Path, default=Path("runs"), help="folder for decoded audio, checkpoints and logs"
+    )
+    parser.add_argument("--recipe", type=Path, help="a recipe file instead of the shipped one of the task")
+    parser.add_argument(
+        "--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="change a setting"
+    )
+    parser.add_argument("--minutes", type=float, help="stop at a checkpoint after so many minutes")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch (default 1)")
+    parser.add_argument("--fresh", action="store_true", help="start over instead of continuing the run")
+    parser.add_argument("--out", type=Path, help="model file (default: WORK/NAME/NAME.safetensors)")
+    parser.add_argument("--show", action="store_true", help="print the recipe and stop")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trains, then writes the model and its record."""
+    from auricle.pipelines.recipe import as_table, load_recipe
+
+    recipe = load_recipe(args.task, args.settings, args.recipe)
+    if args.show:
+        import json
+
+        print(json.dumps(as_table(recipe), indent=1))
+        return 0
+    from auricle.pipelines.corpus import Corpus
+    from auricle.pipelines.release import write_model
+    from auricle.pipelines.train import Trainer, prepare_process
+
+    prepare_process(args.threads)
+    folder = args.work / recipe.name
+    if args.fresh:
+        for name in ("last.pt", "best.pt"):
+            (folder / name).unlink(missing_ok=True)
+    trainer = Trainer(recipe, Corpus(args.data, args.work), folder)
+    if trainer.resume():
+        print(f"continuing {recipe.name} at step {trainer.progress.step}", file=sys.stderr)
+    progress = trainer.run(args.minutes)
+    finished = progress.step >= recipe.training.steps
+    command = shlex.join(["auricle", *sys.argv[1:]])
+    out = args.out or folder / f"{recipe.name}.safetensors"
+    digest = write_model(trainer, out, command)
+    print(
+        f"{recipe.name}: {progress.step} steps, best dev score {progress.best:.4f} (step {progress.best_step})"
+    )
+    print(f"{out} ({digest}); log and curve in {folder}")
+    if not finished:
+        print("stopped before the recipe's end: the same command continues")
+    return 0

@@ -1,0 +1,223 @@
+"""Speech and noise on disk: manifests, and shards decoded once into memory-mapped samples.
+
+A data folder holds one folder per set (`librispeech`, `noise`, ...), each with a JSON Lines manifest per
+split and Ogg Opus shards of many clips. A line of a manifest needs `id`, `file`, `start` and `duration`
+(seconds); `speaker`, `text` or `label` where known; anything else is kept in `Clip.details`.
+
+The splits are a promise: `train` to learn from, `dev` to choose with, `eval` to report on. A `Corpus` opened
+for training refuses `eval` outright.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+from rich.progress import track
+
+from auricle.configs.errors import DataError
+
+SAMPLE_RATE = 16_000
+SPLITS = ("train", "dev", "eval")
+TRAINING_SPLITS = ("train", "dev")
+SPOKEN_SENTENCES = ("commonvoice",)
+"""Sets without speakers, whose splits promise instead to share no sentence."""
+MISPLACED_SPEAKERS = frozenset({"wuw377", "wuw684", "wuw869"})
+"""Speakers found in `train` of wuw2 and in its `dev` or `eval` as well: left out of `train`."""
+
+Samples = NDArray[np.int16]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One recording inside a shard."""
+
+    id: str
+    set: str
+    split: str
+    shard: str
+    """Path of the shard, relative to the data folder."""
+    start_sample: int
+    length_samples: int
+    speaker: str = ""
+    text: str = ""
+    """Lower-case words, where the clip holds speech with a known text."""
+    label: str = ""
+    """The word or sound, where the clip holds one thing."""
+    details: Mapping[str, Any] = field(default_factory=dict, compare=False, hash=False)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words spoken, from `text` or else from `label`."""
+        return tuple((self.text or self.label).split())
+
+    @property
+    def seconds(self) -> float:
+        """Duration in seconds."""
+        return self.length_samples / SAMPLE_RATE
+
+
+class Corpus:
+    """Reads clips of a data folder, decoding shards into a work folder as they are first needed."""
+
+    def __init__(self, data: Path, work: Path, *, allow_eval: bool = False) -> None:
+        """Opens a data folder.
+
+        Args:
+            data: folder of the sets.
+            work: folder for decoded samples; may be shared by several runs.
+            allow_eval: whether `eval` may be read. Training never passes True.
+
+        Raises:
+            DataError: there is no such data folder.
+        """
+        if not data.is_dir():
+            raise DataError(
+                f"no data folder at {data}: give the folder that holds the sets (librispeech, noise, ...) "
+                "with --data"
+            )
+        self.data, self.work = data, work
+        self.splits = SPLITS if allow_eval else TRAINING_SPLITS
+        self._shards: dict[str, Samples] = {}
+
+    def clips(self, name: str, split: str) -> list[Clip]:
+        """Reads the manifest of one split of one set; empty if the set has no such split.
+
+        Raises:
+            DataError: the split is not allowed here, or the set or a line of its manifest is wrong.
+        """
+        if split not in self.splits:
+            raise DataError(
+                f"refused to read split '{split}' of {name}: this corpus was opened for "
+                f"{' and '.join(self.splits)}; 'eval' is only for final figures"
+            )
+        folder = self.data / name
+        if not folder.is_dir():
+            sets = ", ".join(sorted(path.name for path in self.data.iterdir() if path.is_dir()))
+            raise DataError(f"no set '{name}' in {self.data}: it holds {sets or 'nothing'}; see its README")
+        manifest = folder / f"{split}.jsonl"
+        clips = read_manifest(manifest, name, split) if manifest.exists() else []
+        if split == "train":
+            clips = [clip for clip in clips if clip.speaker not in MISPLACED_SPEAKERS]
+        return clips
+
+    def audio(self, clip: Clip) -> Samples:
+        """Returns the clip's samples, a read-only view `(N,)` of its decoded shard."""
+        shard = self._shards.get(clip.shard)
+        if shard is None:
+            shard = self._shards[clip.shard] = np.load(self._decode(clip.shard), mmap_mode="r")
+        samples = shard[clip.start_sample : clip.start_sample + clip.length_samples]
+        if not len(samples):
+            raise DataError(
+                f"clip {clip.set}/{clip.id} starts beyond the end of {clip.shard}: "
+                f"delete {self._decoded(clip.shard)}, or fetch the shard and its manifest again"
+            )
+        return samples
+
+    def decode(self, clips: Iterable[Clip], description: str = "decoding") -> None:
+        """Decodes all shards that `clips` lie in, with a progress bar; those done before are skipped."""
+        missing = sorted({clip.shard for clip in clips if not self._decoded(clip.shard).exists()})
+        for shard in track(missing, description=description, disable=not missing):
+            self._decode(shard)
+
+    def rooms(self) -> dict[str, NDArray[np.float32]]:
+        """Reads the measured room responses by name, each mono with shape `(N,)`."""
+        paths = sorted((self.data / "rooms").glob("*.flac"))
+        if not paths:
+            raise DataError(f"no room responses in {self.data / 'rooms'}: expected *.flac, 16 kHz")
+        rooms = {}
+        for path in paths:
+            samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+            if rate != SAMPLE_RATE:
+                raise DataError(f"{path} has {rate} Hz, expected {SAMPLE_RATE}: resample it")
+            rooms[path.stem] = np.ascontiguousarray(samples[:, 0])
+        return rooms
+
+    def _decoded(self, shard: str) -> Path:
+        return self.work / "audio" / Path(shard).with_suffix(".npy")
+
+    def _decode(self, shard: str) -> Path:
+        """Decodes one shard unless that was done before; the file appears whole or not at all."""
+        target = self._decoded(shard)
+        if target.exists():
+            return target
+        source = self.data / shard
+        try:
+            samples, rate = soundfile.read(source, dtype="int16")
+        except (OSError, soundfile.SoundFileError) as error:
+            raise DataError(
+                f"cannot decode shard {source}: {error}; fetch the data folder again, or leave the set "
+                "out of the recipe"
+            ) from error
+        if rate != SAMPLE_RATE or samples.ndim != 1:
+            raise DataError(f"{source} has {rate} Hz, shape {samples.shape}; expected {SAMPLE_RATE} Hz mono")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_suffix(".partial.npy")
+        np.save(partial, samples)
+        partial.replace(target)
+        return target
+
+
+def read_manifest(path: Path, name: str, split: str) -> list[Clip]:
+    """Reads a manifest.
+
+    Raises:
+        DataError: a line is not JSON or lacks a field; the message gives its number.
+    """
+    clips = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            clips.append(_parse(json.loads(line), name, split))
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            raise DataError(
+                f"{path}, line {number}: {error!r}; a line needs id, file, start and duration (seconds)"
+            ) from error
+    return clips
+
+
+def _parse(entry: dict[str, Any], name: str, split: str) -> Clip:
+    def take(key: str) -> str:
+        return str(entry.pop(key, "") or "")
+
+    return Clip(
+        id=str(entry.pop("id")),
+        set=name,
+        split=split,
+        shard=str(entry.pop("file")),
+        start_sample=round(float(entry.pop("start")) * SAMPLE_RATE),
+        length_samples=round(float(entry.pop("duration")) * SAMPLE_RATE),
+        speaker=take("speaker"),
+        text=take("text"),
+        label=take("label"),
+        details=entry,
+    )
+
+
+def shared_between_splits(clips: Iterable[Clip]) -> list[str]:
+    """Lists what must not be, but is, in more than one split.
+
+    Args:
+        clips: all clips of one or several sets, of all splits.
+
+    Returns:
+        One line for each speaker, sentence (in sets without speakers) or clip in two splits; empty if
+        all is well.
+    """
+    seen: dict[tuple[str, str], set[str]] = {}
+    for clip in clips:
+        keys = [("clip", f"{clip.set}/{clip.id}")]
+        if clip.speaker:
+            keys.append(("speaker", clip.speaker))
+        elif clip.set in SPOKEN_SENTENCES:
+            keys.append(("sentence", clip.text))
+        for key in keys:
+            seen.setdefault(key, set()).add(clip.split)
+    return [
+        f"{kind} '{value}' is in {', '.join(sorted(splits))}"
+        for (kind, value), splits in sorted(seen.items())
+        if len(splits) > 1
+    ]

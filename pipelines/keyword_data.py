@@ -1,0 +1,258 @@
+"""Streams to learn keywords from: words on end, digits, other words, sentences, sounds and silence.
+
+Sentences and sounds are BACKGROUND: silence or unknown, whichever the model prefers, but no keyword.
+Sentences that hold a keyword are left out: when it is spoken in them is not known.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from auricle.configs.errors import DataError
+from auricle.pipelines.corpus import SAMPLE_RATE, Clip, Corpus
+from auricle.pipelines.sounds import (
+    NoiseConfig,
+    NoisePlanner,
+    change_speed,
+    noise_clips,
+    read_clip,
+    speech_at_reference,
+    to_reference,
+    weighted,
+)
+from auricle.pipelines.streams import Piece
+from auricle.pipelines.synthesis import SET as SYNTHETIC
+from auricle.pipelines.synthesis import synthesise
+from auricle.pipelines.targets import (
+    BACKGROUND,
+    HOP_SAMPLES,
+    Floats,
+    Word,
+    WordRule,
+    active_level_db,
+    find_word,
+    find_words,
+    hop_levels_db,
+    word_targets,
+)
+from auricle.pipelines.vocabulary import (
+    COMMANDS,
+    DIGITS,
+    HOMOPHONES,
+    KEYWORDS,
+    LABELS,
+    SILENCE,
+    SILENCE_INDEX,
+    UNKNOWN_INDEX,
+    synthesis_plan,
+)
+
+
+@dataclass(frozen=True)
+class KeywordData:
+    """What keyword streams are made of; parts are relative numbers of pieces."""
+
+    words: tuple[str, ...] = ("speechcommands", "fsdd", "asterisk")
+    """Sets with clips of single words."""
+    others: tuple[str, ...] = ("englishccc", "wakewords", "asterisk")
+    """Sets of which clips without any keyword are unknown words."""
+    strings: tuple[str, ...] = ("speechocean762",)
+    """Sets with strings of digits, cut into single ones where the pauses allow."""
+    sentences: tuple[str, ...] = (
+        "librispeech",
+        "libridevclean",
+        "commonvoice",
+        "speechocean762",
+        "wuw2",
+        "kathleen",
+        "ljspeech",
+        "vctk",
+        "vctk4",
+    )
+    dev_words: tuple[str, ...] = ("speechcommands", "fsdd")
+    dev_sentences: tuple[str, ...] = ("librispeech", "commonvoice", "speechocean762", "wuw2")
+    synthetic: bool = True
+    """Whether to synthesise words of which there are few recordings."""
+    synthetic_seed: int = 1
+    """Decides voices, speeds and pitches; another one means synthesising anew (minutes)."""
+    synthetic_share: float = 0.22
+    """Weight of a synthetic word against a recorded one (both grow with the root of their number)."""
+    noise: NoiseConfig = field(default_factory=lambda: NoiseConfig(babble_part=0.15))
+    command_part: float = 0.36
+    digit_part: float = 0.18
+    unknown_part: float = 0.15
+    sentence_part: float = 0.14
+    fragment_part: float = 0.05
+    sound_part: float = 0.04
+    pause_part: float = 0.12
+    tight_part: float = 0.3
+    """Part of the words cut close to where they begin and end, as in fluent speech."""
+    rule: WordRule = field(default_factory=WordRule)
+
+
+@dataclass(frozen=True)
+class WordClip:
+    """A word somewhere in a clip; without `place` it is found by energy."""
+
+    clip: Clip
+    label: int
+    place: Word | None = None
+
+
+class WordPlanner:
+    """Makes the pieces of keyword streams."""
+
+    def __init__(self, corpus: Corpus, data: KeywordData, split: str) -> None:
+        """Sorts the clips of `split` ("train" or "dev") by what they are good for."""
+        self.corpus, self.data = corpus, data
+        train = split == "train"
+        self.by_label: dict[int, list[WordClip]] = {label: [] for label in range(len(LABELS))}
+        self._list_words(split, data.words if train else data.dev_words)
+        if train:
+            self._list_words(split, tuple(name for name in data.others if name not in data.words))
+            self._list_strings(data.strings)
+            if data.synthetic:
+                for clip in synthesise(corpus.work, synthesis_plan(), data.synthetic_seed):
+                    self._add(clip)
+        self.draw = {label: self._weigh(words) for label, words in self.by_label.items() if words}
+        if missing := [word for word in KEYWORDS if LABELS.index(word) not in self.draw and train]:
+            raise DataError(f"no {split} clips of {', '.join(sorted(missing))}: add a set that has them")
+        self.sentences = self._list_sentences(split, data.sentences if train else data.dev_sentences)
+        self.draw_sentence = weighted(self.sentences, [clip.seconds**0.5 for clip in self.sentences])
+        self.noise = NoisePlanner(
+            corpus, noise_clips(corpus, data.noise.sets, split, voices=True), self.sentences, data.noise
+        )
+        self.clips = [word.clip for words in self.by_label.values() for word in words] + self.sentences
+
+    def _list_words(self, split: str, sets: Sequence[str]) -> None:
+        for name in sets:
+            for clip in self.corpus.clips(name, split):
+                if clip.label or len(clip.words) == 1:
+                    self._add(clip)
+
+    def _add(self, clip: Clip) -> None:
+        word = " ".join(clip.words)
+        if clip.label == SILENCE:  # a recording of nothing; one whose text is "silence" is a word
+            label = SILENCE_INDEX
+        elif word in KEYWORDS:
+            label = LABELS.index(word)
+        elif set(clip.words) & (KEYWORDS | HOMOPHONES):
+            return
+        else:
+            label = UNKNOWN_INDEX
+        self.by_label[label].append(WordClip(clip, label))
+
+    def _list_strings(self, sets: Sequence[str]) -> None:
+        """Cuts strings of digits apart where there are exactly as many bursts of speech as words."""
+        for clip in (clip for name in sets for clip in self.corpus.clips(name, "train")):
+            if not clip.words or not set(clip.words) <= set(DIGITS):
+                continue
+            for text, place in zip(
+                clip.words,
+                find_words(hop_levels_db(self.corpus.audio(clip)), len(clip.words)),
+                strict=False,
+            ):
+                label = LABELS.index(text)
+                self.by_label[label].append(WordClip(clip, label, place))
+
+    def _weigh(self, words: Sequence[WordClip]) -> "DrawWord":
+        """Weights sets of clips by the root of their size, synthetic ones less."""
+        counts: dict[str, int] = {}
+        for word in words:
+            counts[word.clip.set] = counts.get(word.clip.set, 0) + 1
+        share = {name: count**0.5 for name, count in counts.items()}
+        if SYNTHETIC in share and words[0].label != UNKNOWN_INDEX:
+            share[SYNTHETIC] *= self.data.synthetic_share
+        return DrawWord(words, [share[word.clip.set] / counts[word.clip.set] for word in words])
+
+    def _list_sentences(self, split: str, sets: Sequence[str]) -> list[Clip]:
+        forbidden = KEYWORDS | HOMOPHONES
+        clips = [clip for name in sets for clip in self.corpus.clips(name, split)]
+        return [clip for clip in clips if clip.text and not set(clip.words) & forbidden]
+
+    def __call__(self, rng: np.random.Generator) -> Piece:
+        """Draws a word, a sentence or what lies between them."""
+        data = self.data
+        kinds = (
+            (data.command_part, lambda: self._word(rng, COMMANDS[rng.integers(len(COMMANDS))])),
+            (data.digit_part, lambda: self._word(rng, DIGITS[rng.integers(len(DIGITS))])),
+            (data.unknown_part, lambda: self._word(rng, LABELS[UNKNOWN_INDEX])),
+            (data.sentence_part, lambda: self._sentence(rng, 1.5, 6.0)),
+            (data.fragment_part, lambda: self._sentence(rng, 0.25, 0.9)),
+            (data.sound_part, lambda: self._sound(rng)),
+            (data.pause_part, lambda: self._pause(rng)),
+        )
+        place = rng.random() * sum(part for part, _ in kinds)
+        for part, make in kinds:
+            place -= part
+            if place < 0:
+                return make()
+        return self._pause(rng)
+
+    def _word(self, rng: np.random.Generator, label: str) -> Piece:
+        word = self.draw[LABELS.index(label)](rng)
+        samples, place = self.cut(word, rng.uniform(0.88, 1.12))
+        if rng.random() < self.data.tight_part:
+            start = max(0, place.start - int(rng.integers(12)))
+            end = place.end + int(rng.integers(2, 14))
+            samples = samples[start * HOP_SAMPLES : end * HOP_SAMPLES]
+            place = Word(place.start - start, place.end - start)
+        count = len(samples) // HOP_SAMPLES
+        targets = word_targets(count, place, word.label, self.data.rule)
+        return Piece(samples * np.float32(10 ** (rng.uniform(-6, 6) / 20)), targets)
+
+    def cut(self, word: WordClip, speed: float = 1.0) -> tuple[Floats, Word]:
+        """Returns a word's clip at the reference level and where the word lies in it."""
+        samples = read_clip(self.corpus, word.clip)
+        place = word.place
+        if place is not None:
+            before, after = max(0, place.start - 6), place.end + 8
+            samples = samples[before * HOP_SAMPLES : after * HOP_SAMPLES]
+            place = Word(place.start - before, place.end - before)
+        samples = change_speed(samples, speed)
+        levels = hop_levels_db(samples)
+        if place is None:
+            place = find_word(levels)
+        else:
+            place = Word(round(place.start / speed), min(len(levels), round(place.end / speed)))
+        return to_reference(samples, active_level_db(levels)), place
+
+    def speech(self, clip: Clip) -> Floats:
+        """Returns a whole sentence at the reference level."""
+        return speech_at_reference(read_clip(self.corpus, clip))
+
+    def _sentence(self, rng: np.random.Generator, shortest_s: float, longest_s: float) -> Piece:
+        clip = self.draw_sentence(rng)
+        count = int(rng.uniform(shortest_s, longest_s) * SAMPLE_RATE)
+        start = int(rng.integers(max(1, clip.length_samples - count)))
+        samples = change_speed(read_clip(self.corpus, clip, start, count), rng.uniform(0.9, 1.1))
+        samples = speech_at_reference(samples, rng.uniform(-8, 6))
+        return Piece(samples, np.full(len(samples) // HOP_SAMPLES, BACKGROUND, np.int16))
+
+    def _sound(self, rng: np.random.Generator) -> Piece:
+        if SILENCE_INDEX in self.draw and rng.random() < 0.3:
+            samples = read_clip(self.corpus, self.draw[SILENCE_INDEX](rng).clip)
+        else:
+            samples = self.noise.recorded(rng, int(rng.uniform(0.5, 3.0) * SAMPLE_RATE))
+            samples = samples * np.float32(10 ** (rng.uniform(-25, 3) / 20))
+        return Piece(samples, np.full(len(samples) // HOP_SAMPLES, BACKGROUND, np.int16))
+
+    def _pause(self, rng: np.random.Generator) -> Piece:
+        longest = 0.5 if rng.random() < 0.8 else 3.0
+        hops = max(1, int(rng.uniform(0, longest) * 100))
+        return Piece(np.zeros(hops * HOP_SAMPLES, np.float32), np.full(hops, SILENCE_INDEX, np.int16))
+
+
+class DrawWord:
+    """Draws words by weight."""
+
+    def __init__(self, words: Sequence[WordClip], weights: Sequence[float]) -> None:
+        """Takes words and their weights."""
+        self.words = words
+        self.cumulative = np.cumsum(np.asarray(weights, np.float64))
+
+    def __call__(self, rng: np.random.Generator) -> WordClip:
+        """Draws one."""
+        index = np.searchsorted(self.cumulative, rng.random() * self.cumulative[-1], side="right")
+        return self.words[int(index)]

@@ -1,0 +1,86 @@
+"""What a training run leaves behind: the model file and the record of how it was made."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from auricle.models.checkpoint import ModelSpec, save_model
+from auricle.pipelines.corpus import Clip
+from auricle.pipelines.recipe import as_table
+from auricle.pipelines.train import Trainer
+
+LICENCES = {
+    "ambience": "per file CC0 or CC BY (Muges ambientsounds); public domain (Precise Community Data)",
+    "asterisk": "CC BY-SA 3.0, (c) Allison Smith",
+    "commonvoice": "CC0 (Mozilla Common Voice v1)",
+    "englishccc": "CC BY 4.0 (English Consistent Confusion Corpus 1.2)",
+    "fsdd": "CC BY-SA 4.0 (Free Spoken Digit Dataset)",
+    "kathleen": "CC0 (Rhasspy voice data set kathleen)",
+    "libridevclean": "CC BY 4.0 (LibriSpeech)",
+    "librispeech": "CC BY 4.0 (LibriSpeech)",
+    "ljspeech": "public domain (LJSpeech 1.1)",
+    "noise": "CC BY 3.0 (ESC-10); per file CC0, public domain, CC BY, CC BY-SA (Blanket); CC BY 4.0; CC BY",
+    "rooms": "CC BY 4.0 (OpenAIR); Apache-2.0 (web-audio-samples)",
+    "speechcommands": "CC BY 4.0 (Google Speech Commands)",
+    "speechocean762": "free for commercial and non-commercial use (speechocean762)",
+    "synthetic": "made here with espeak-ng, flite and festival",
+    "vctk": "ODC-By 1.0 (CSTR VCTK)",
+    "vctk4": "ODC-By 1.0 (CSTR VCTK)",
+    "wakewords": "public domain (Precise Community Data)",
+    "wuw2": "CC BY-SA 4.0 (Wake-Up-Word Corpus II)",
+}
+
+
+def data_counts(clips: Sequence[Clip]) -> dict[str, dict[str, Any]]:
+    """Clips, hours, speakers and licence of each set that was trained on."""
+    counts: dict[str, dict[str, Any]] = {}
+    for name in sorted({clip.set for clip in clips}):
+        unique = {clip.id: clip for clip in clips if clip.set == name}.values()
+        counts[name] = {
+            "split": "train",
+            "clips": len(unique),
+            "hours": round(sum(clip.seconds for clip in unique) / 3600, 2),
+            "speakers": len({clip.speaker for clip in unique if clip.speaker}),
+            "licence": LICENCES.get(name, "see the data folder"),
+        }
+    return counts
+
+
+def training_record(trainer: Trainer, command: str) -> dict[str, Any]:
+    """Says how the model was made, for its file and for the JSON beside it."""
+    progress = trainer.progress
+    return {
+        "command": command,
+        "recipe": as_table(trainer.recipe),
+        "data": data_counts(trainer.task.clips),
+        "steps": progress.step,
+        "best_step": progress.best_step,
+        "hours_heard": round(trainer.hours_heard, 1),
+        "seconds": round(progress.seconds, 1),
+        "dev": progress.figures,
+    }
+
+
+def write_model(trainer: Trainer, out: Path, command: str) -> str:
+    """Writes the best weights (fp16) to `out` and record and curve to `out` with `.json`.
+
+    Returns:
+        The hash of the model file.
+    """
+    recipe, record = trainer.recipe, training_record(trainer, command)
+    network = trainer.best_network()
+    spec = ModelSpec(
+        kind=recipe.task,
+        labels=trainer.task.labels,
+        network=recipe.network,
+        frontend=recipe.frontend,
+        activation=trainer.task.activation,
+        lookahead_frames=recipe.lookahead_frames,
+        record={key: value for key, value in record.items() if key not in ("recipe", "data")},
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    digest = save_model(out, spec, network)
+    record = {"model": f"{out.stem}@{digest}", **record, "curve": trainer.log.rows}
+    out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return digest

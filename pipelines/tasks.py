@@ -1,0 +1,99 @@
+"""The two tasks: where their streams come from, what their loss is, and how they are judged on dev.
+
+Shape letters: B streams, N samples, T hops or feature frames, J output frames, V labels.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from auricle.models.frontend import LogMel
+from auricle.models.network import Network
+from auricle.pipelines.corpus import Clip, Corpus
+from auricle.pipelines.dev import KeywordDev, VadDev
+from auricle.pipelines.keyword_data import WordPlanner
+from auricle.pipelines.recipe import Recipe
+from auricle.pipelines.streams import Planner
+from auricle.pipelines.targets import BACKGROUND, IGNORE
+from auricle.pipelines.vad_data import VadPlanner
+from auricle.pipelines.vocabulary import LABELS, SILENCE_INDEX, UNKNOWN_INDEX
+
+SILENCE_WEIGHT = 0.5
+"""Silence is easy and long: it must not drown the words."""
+
+
+class Task(ABC):
+    """What the training loop must know of a task."""
+
+    labels: tuple[str, ...]
+    activation: str
+    planner: Planner
+    noise: Planner
+    clips: Sequence[Clip]
+
+    @abstractmethod
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Mean loss of logits `(B, J, V)` against the targets of output frames `(B, J)`."""
+
+    @abstractmethod
+    def evaluate(self, network: Network) -> dict[str, float]:
+        """Figures on dev, in streaming conditions; `score` decides, higher is better."""
+
+
+def output_targets(targets: Tensor, stride_frames: int) -> Tensor:
+    """Picks for each output frame the target of its last hop: `(B, T)` to `(B, T / stride)`."""
+    return targets[:, stride_frames - 1 :: stride_frames]
+
+
+class VadTask(Task):
+    """Speech or not, frame by frame."""
+
+    labels = ("speech",)
+    activation = "sigmoid"
+
+    def __init__(self, corpus: Corpus, recipe: Recipe, frontend: LogMel) -> None:
+        """Prepares the training streams and the dev streams."""
+        planner = VadPlanner(corpus, recipe.vad, "train")
+        self.planner, self.noise, self.clips = planner, planner.noise, planner.clips
+        self.dev = VadDev(VadPlanner(corpus, recipe.vad, "dev"), recipe, frontend)
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Binary cross-entropy over the frames that are one or the other."""
+        known = targets != IGNORE
+        return functional.binary_cross_entropy_with_logits(logits[..., 0][known], targets[known].float())
+
+    def evaluate(self, network: Network) -> dict[str, float]:
+        """ROC-AUC in noise."""
+        return self.dev.evaluate(network)
+
+
+class KeywordTask(Task):
+    """Which word, if any, has just been spoken."""
+
+    labels = LABELS
+    activation = "softmax"
+
+    def __init__(self, corpus: Corpus, recipe: Recipe, frontend: LogMel) -> None:
+        """Prepares the training streams and the dev streams."""
+        planner = WordPlanner(corpus, recipe.keyword, "train")
+        self.planner, self.noise, self.clips = planner, planner.noise, planner.clips
+        self.dev = KeywordDev(WordPlanner(corpus, recipe.keyword, "dev"), recipe, frontend)
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy; where no keyword is spoken, silence and unknown count as one class."""
+        log_probs = logits.log_softmax(-1)
+        quiet = torch.logaddexp(log_probs[..., SILENCE_INDEX], log_probs[..., UNKNOWN_INDEX])
+        chosen = log_probs.gather(-1, targets.clamp(min=0)[..., None])[..., 0]
+        gain = torch.where(targets == BACKGROUND, quiet, chosen)
+        weight = torch.where(targets == SILENCE_INDEX, SILENCE_WEIGHT, 1.0) * (targets != IGNORE)
+        return -(gain * weight).sum() / weight.sum().clamp(min=1.0)
+
+    def evaluate(self, network: Network) -> dict[str, float]:
+        """Accuracy on words in streams, false alarms on sentences."""
+        return self.dev.evaluate(network)
+
+
+TASKS: dict[str, type[VadTask] | type[KeywordTask]] = {"vad": VadTask, "keyword": KeywordTask}

@@ -1,0 +1,299 @@
+"""The training loop: endless streams in, a streaming model out.
+
+A run lives in a folder: `last.pt` to resume from, `best.pt` with the best weights, `log.csv`, `curve.png`.
+Everything random depends on (seed, step) or (seed, stream, piece), so a run that was stopped and resumed
+ends with the same weights as one that was not.
+"""
+
+import ctypes
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import cos, inf, pi
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from auricle.configs.errors import DataError
+from auricle.models import state as states
+from auricle.models.frontend import LogMel
+from auricle.models.network import Network
+from auricle.pipelines.augment import Augmenter, generator, mask_features, warp_frequencies, warp_matrices
+from auricle.pipelines.corpus import SAMPLE_RATE, Corpus
+from auricle.pipelines.curves import RunLog, progress_bar
+from auricle.pipelines.recipe import Recipe, TrainingConfig, as_table
+from auricle.pipelines.rooms import make_microphones, make_rooms
+from auricle.pipelines.streams import StreamBatcher
+from auricle.pipelines.targets import HOP_SAMPLES
+from auricle.pipelines.tasks import TASKS, Task, output_targets
+
+NORMALISING_SEGMENTS = 4
+"""Segments from which the mean and spread of the features are taken."""
+
+
+def prepare_process(threads: int) -> None:
+    """Sets what belongs to the whole process: threads, denormals, and memory that is kept for reuse."""
+    torch.set_flush_denormal(True)
+    torch.set_num_threads(threads)
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):  # glibc: giving big blocks back after each step doubles a step's time
+        trim_threshold, top_pad, mmap_threshold = -1, -2, -3
+        for option, size in ((mmap_threshold, 1 << 30), (trim_threshold, (1 << 31) - 1), (top_pad, 1 << 28)):
+            libc.mallopt(option, size)
+
+
+def learning_rate(step: int, config: TrainingConfig) -> float:
+    """Linear warm-up, then half a cosine down to zero."""
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    done = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    return config.learning_rate * 0.5 * (1 + cos(pi * min(1.0, done)))
+
+
+class AudioMaker:
+    """Makes segments of audio, augmented, and turns them into features; all of its state can be stored."""
+
+    def __init__(self, task: Task, recipe: Recipe, frontend: LogMel, rooms: list[Any]) -> None:
+        """Starts the streams."""
+        training, augment = recipe.training, recipe.augment
+        self.recipe, self.frontend = recipe, frontend
+        self.hops = round(training.segment_s * 100) // recipe.network.stride_frames
+        self.hops *= recipe.network.stride_frames
+        delay = recipe.lookahead_frames * recipe.network.stride_frames
+        self.speech = StreamBatcher(
+            task.planner, streams=training.streams, hops=self.hops, seed=training.seed, delay_hops=delay
+        )
+        quiet_streams = -(-training.streams // training.noise_share)
+        self.noise = StreamBatcher(task.noise, streams=quiet_streams, hops=self.hops, seed=training.seed + 1)
+        microphones = make_microphones(augment.microphones, training.seed)
+        samples = self.hops * HOP_SAMPLES
+        self.augmenter = Augmenter(augment, rooms, microphones, samples, training.seed)
+        self.augment_state = self.augmenter.initial_state(training.streams)
+        self.frontend_state = frontend.initial_state(training.streams)
+        config = recipe.frontend
+        self.warps = warp_matrices(config.mels, config.low_hz, config.high_hz, augment.warp_most)
+
+    @torch.no_grad()
+    def next(self, step: int) -> tuple[Tensor, Tensor]:
+        """Returns the next features `(B, T, F)` and the targets of the output frames `(B, J)`."""
+        augment, seed = self.recipe.augment, self.recipe.training.seed
+        segment = self.speech.next()
+        noise = self.noise.next().samples.repeat(self.recipe.training.noise_share, 1)[: len(segment.samples)]
+        audio, self.augment_state = self.augmenter(segment.samples, noise, self.augment_state, step)
+        features, self.frontend_state = self.frontend(audio, self.frontend_state)
+        random = generator(seed, step, 7)
+        features = warp_frequencies(features, self.warps, augment.warp_part, random)
+        if augment.mask_part:
+            features = mask_features(features, augment.mask_part, random)
+        return features, output_targets(segment.targets, self.recipe.network.stride_frames)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The position in the data."""
+        return {
+            "speech": self.speech.state_dict(),
+            "noise": self.noise.state_dict(),
+            "augment": states.to_dict(self.augment_state),
+            "frontend": states.to_dict(self.frontend_state),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Returns to a position in the data."""
+        self.speech.load_state_dict(state["speech"])
+        self.noise.load_state_dict(state["noise"])
+        self.augment_state = states.from_dict(state["augment"], self.augment_state)
+        self.frontend_state = states.from_dict(state["frontend"], self.frontend_state)
+
+
+@dataclass
+class Progressed:
+    """Where a run stands."""
+
+    step: int = 0
+    best: float = -inf
+    best_step: int = 0
+    seconds: float = 0.0
+    stale: int = 0
+    """Evaluations since the best one."""
+    figures: dict[str, float] = field(default_factory=dict)
+    """Of the best evaluation."""
+
+
+class Trainer:
+    """One run: network, optimiser, averaged weights and data, all of which resume."""
+
+    def __init__(self, recipe: Recipe, corpus: Corpus, folder: Path) -> None:
+        """Sets up a run in a folder; `resume` continues what is there."""
+        self.recipe, self.corpus, self.folder = recipe, corpus, folder
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.manual_seed(recipe.training.seed)
+        self.frontend = LogMel(recipe.frontend)
+        self.task: Task = TASKS[recipe.task](corpus, recipe, self.frontend)
+        corpus.decode(self.task.clips)
+        rooms = make_rooms(
+            corpus.rooms().values() if recipe.augment.room_part else (),
+            recipe.augment.simulated_rooms,
+            recipe.training.seed,
+        )
+        self.audio = AudioMaker(self.task, recipe, self.frontend, rooms)
+        self.network, self.average = Network(recipe.network), Network(recipe.network).requires_grad_(False)
+        self.state = self.network.initial_state(recipe.training.streams)
+        self.optimiser = torch.optim.AdamW(_groups(self.network, recipe.training.weight_decay), lr=0.0)
+        self.progress = Progressed()
+        self.log = RunLog(folder, recipe.name)
+
+    def run(self, minutes: float | None = None) -> Progressed:
+        """Trains until the recipe's last step, until nothing improves, or until time is up.
+
+        Returns:
+            Where the run stands; a checkpoint holds the same.
+        """
+        training, progress = self.recipe.training, self.progress
+        if progress.step == 0:
+            self._normalise()
+        started, before = time.monotonic(), progress.seconds
+        with progress_bar(self.recipe.name, training.steps, progress.step) as advance:
+            while progress.step < training.steps and not self._stale():
+                loss = self._step()
+                progress.step += 1
+                progress.seconds = before + time.monotonic() - started
+                self.log.loss(progress.step, loss)
+                late = minutes is not None and time.monotonic() - started > minutes * 60
+                if progress.step % training.evaluate_every == 0 or progress.step == training.steps:
+                    self._evaluate()
+                    self.save()
+                advance(f"loss {loss:.4f}  best {progress.best:.4f}")
+                if late:
+                    break
+        self.save()
+        self.log.plot()
+        return progress
+
+    def _step(self) -> float:
+        """One segment of all streams: forward, backward, update."""
+        training, step = self.recipe.training, self.progress.step
+        features, targets = self.audio.next(step)
+        torch.manual_seed(training.seed * 1_000_003 + step)  # dropout
+        with torch.autocast("cpu", torch.bfloat16, enabled=training.precision == "bf16"):
+            logits, state = self.network(features, self.state)
+        loss = self.task.loss(logits.float(), targets)
+        if not torch.isfinite(loss):
+            raise DataError(f"the loss became {loss.item()} at step {step}: lower training.learning_rate")
+        self.optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.network.parameters(), training.gradient_clip)
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(step, training)
+        self.optimiser.step()
+        self.state = states.map_state(lambda leaf: leaf.detach().float(), state)
+        self._update_average(min(training.ema_decay, (1 + step) / (10 + step)))
+        return loss.item()
+
+    @torch.no_grad()
+    def _update_average(self, decay: float) -> None:
+        for mean, value in zip(self.average.parameters(), self.network.parameters(), strict=True):
+            mean.lerp_(value, 1 - decay)
+
+    @torch.no_grad()
+    def _normalise(self) -> None:
+        """Measures the features on the first segments, then starts over with the data."""
+        start = self.audio.state_dict()
+        frames = torch.cat([self.audio.next(step)[0].flatten(0, 1) for step in range(NORMALISING_SEGMENTS)])
+        for network in (self.network, self.average):
+            network.load_state_dict(self.network.state_dict())
+            network.feature_mean.copy_(frames.mean(0))
+            network.feature_scale.copy_(1 / frames.std(0).clamp(min=1e-3))
+        self.audio.load_state_dict(start)
+
+    def _evaluate(self) -> None:
+        """Judges the averaged weights on dev and keeps them if they are the best so far."""
+        figures, progress = self.task.evaluate(self.average), self.progress
+        self.log.evaluation(progress.step, progress.seconds, figures)
+        progress.stale += 1
+        if figures["score"] > progress.best:
+            progress.best, progress.best_step, progress.stale = figures["score"], progress.step, 0
+            progress.figures = figures
+            _write(self.folder / "best.pt", {"network": self.average.state_dict()})
+
+    def _stale(self) -> bool:
+        return 0 < self.recipe.training.patience <= self.progress.stale
+
+    def save(self) -> None:
+        """Writes the checkpoint that `resume` reads, whole or not at all."""
+        checkpoint = {
+            "recipe": as_table(self.recipe),
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "state": states.to_dict(self.state),
+            "audio": self.audio.state_dict(),
+            "progress": vars(self.progress).copy(),
+            "log": self.log.state_dict(),
+        }
+        _write(self.folder / "last.pt", checkpoint)
+
+    def resume(self) -> bool:
+        """Continues from the checkpoint in the folder, if there is one.
+
+        Raises:
+            DataError: the checkpoint was made with another recipe.
+        """
+        path = self.folder / "last.pt"
+        if not path.exists():
+            return False
+        checkpoint = torch.load(path, weights_only=True)
+        if checkpoint["recipe"] != as_table(self.recipe):
+            raise DataError(
+                f"{path} was made with another recipe ({_difference(checkpoint['recipe'], self.recipe)}): "
+                "give the same settings, another --work folder, or --fresh to start over"
+            )
+        self.network.load_state_dict(checkpoint["network"])
+        self.average.load_state_dict(checkpoint["average"])
+        self.optimiser.load_state_dict(checkpoint["optimiser"])
+        self.state = states.from_dict(checkpoint["state"], self.state)
+        self.audio.load_state_dict(checkpoint["audio"])
+        self.progress = Progressed(**checkpoint["progress"])
+        self.log.load_state_dict(checkpoint["log"])
+        return True
+
+    def best_network(self) -> Network:
+        """The averaged weights of the best evaluation, or as they are where there was none."""
+        path = self.folder / "best.pt"
+        if path.exists():
+            self.average.load_state_dict(torch.load(path, weights_only=True)["network"])
+        return self.average
+
+    @property
+    def hours_heard(self) -> float:
+        """Audio that the network was trained on so far, hours."""
+        samples = self.progress.step * self.recipe.training.streams * self.audio.hops * HOP_SAMPLES
+        return samples / SAMPLE_RATE / 3600
+
+
+def _groups(network: Network, weight_decay: float) -> list[dict[str, Any]]:
+    """Weight decay for matrices, none for biases."""
+    parameters = list(network.parameters())
+    return [
+        {"params": [weight for weight in parameters if weight.dim() > 1], "weight_decay": weight_decay},
+        {"params": [weight for weight in parameters if weight.dim() <= 1], "weight_decay": 0.0},
+    ]
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    partial = path.with_suffix(".partial")
+    torch.save(content, partial)
+    partial.replace(path)
+
+
+def _difference(old: Mapping[str, Any], recipe: Recipe) -> str:
+    """Names the settings that differ."""
+    new = as_table(recipe)
+    differing = [
+        f"{table}.{key}: {old[table][key]} then, {value[key]} now"
+        for table, value in new.items()
+        if isinstance(value, dict) and isinstance(old.get(table), dict)
+        for key in value
+        if old[table].get(key) != value[key] and key in old[table]
+    ]
+    return "; ".join(differing[:4]) or "its fields differ"
