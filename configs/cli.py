@@ -1,7 +1,7 @@
 """Entry point of the `auricle` command: finds the one module that a command needs, and runs it.
 
-A command is a module with `HELP`, `add_arguments(parser)` and `run(args) -> int`. The table below carries a
-copy of each one-line help, so that `auricle --help` imports none of them.
+A command is a module with `HELP`, `add_arguments(parser)` and `run(args) -> int`. The table below has a
+line of help for each, so that `auricle --help` imports none of them.
 """
 
 import argparse
