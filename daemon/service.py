@@ -9,19 +9,22 @@ import os
 import select
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from auricle.configs.settings import Settings, StreamSettings
 from auricle.daemon import event_data
-from auricle.daemon.bus import EventSink, Publisher
+from auricle.daemon.bus import EventSink, NullPublisher, Publisher
 from auricle.daemon.detectors import build_detectors
 from auricle.daemon.events import DAEMON_STREAM, SAMPLE_RATE, Event, Sequencer
 from auricle.daemon.live import LiveStream
+from auricle.daemon.offline import stream_blocks
 from auricle.daemon.ring import Doorbell
-from auricle.daemon.sources import open_source
-from auricle.daemon.sources.base import Source
+from auricle.daemon.sources.base import Source, open_source
 from auricle.daemon.stream import Shared
 from auricle.daemon.trace import TraceWriter
 
@@ -119,6 +122,7 @@ class Daemon:
     def startup(self, wait_subscriber_s: float = 0.0) -> None:
         """Opens and starts the sources."""
         self._status("starting")
+        warm_up(self._shared)
         self._wait_for_subscriber(wait_subscriber_s)
         for name, stream in self._settings.streams.items():
             source = open_source(name, stream, self._settings, doorbell=self._doorbell)
@@ -224,6 +228,13 @@ class Daemon:
 
     def _names(self) -> str:
         return ", ".join(live.name for live in self._streams)
+
+
+def warm_up(shared: Shared) -> None:
+    """Runs a second of faint noise through a pipeline of its own: the first steps of a model take seconds."""
+    silent = replace(shared, sink=NullPublisher(), sequencer=Sequencer())
+    noise = np.random.default_rng(0).normal(0, 1e-3, SAMPLE_RATE).astype(np.float32)
+    stream_blocks([noise], SAMPLE_RATE, silent, "warm-up")
 
 
 class Timer:

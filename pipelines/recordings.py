@@ -18,6 +18,7 @@ from auricle.pipelines.corpus import SAMPLE_RATE, Clip, Corpus
 
 FOLDER = Path(__file__).parent.parent / "daemon" / "recordings"
 PAUSE_S = 0.5
+NOISE = "rain"
 NOISE_DBFS = -52.0
 WORDS = ("yes", "happy", "stop", "left", "seven", "right", "cat", "go", "up", "off")
 """Spoken in `kitchen.flac`, each by another person; "happy" and "cat" are no keywords."""
@@ -45,7 +46,7 @@ def pick_words(corpus: Corpus, skip: int) -> list[Clip]:
 
 
 def join(corpus: Corpus, clips: list[Clip]) -> tuple[Samples, list[Piece]]:
-    """Puts clips one after the other over faint kitchen noise, with pauses."""
+    """Puts clips one after the other over faint rain, with pauses."""
     pause = round(PAUSE_S * SAMPLE_RATE)
     parts, pieces, position = [np.zeros(pause, np.float32)], [], pause
     for clip in clips:
@@ -56,7 +57,7 @@ def join(corpus: Corpus, clips: list[Clip]) -> tuple[Samples, list[Piece]]:
         pieces.append(Piece(clip, position / SAMPLE_RATE, (position + len(audio)) / SAMPLE_RATE))
         position += len(audio) + pause
     speech = np.concatenate(parts)
-    noise = max(corpus.clips("noise", "eval"), key=lambda clip: clip.length_samples)
+    noise = next(c for c in corpus.clips("noise", "eval") if c.id.startswith("esc10") and c.label == NOISE)
     background = np.resize(corpus.audio(noise).astype(np.float32) / 32768, len(speech))
     background *= 10 ** (NOISE_DBFS / 20) / np.sqrt(np.mean(np.square(background)) + 1e-12)
     return (speech + background).astype(np.float32), [*pieces, Piece(noise, 0.0, len(speech) / SAMPLE_RATE)]
@@ -94,7 +95,7 @@ def main() -> None:
     manifest = [
         {
             "file": "kitchen.flac",
-            "licence": "CC BY 4.0 (Google Speech Commands v0.02); the background as in the data's README",
+            "licence": "CC BY 4.0 (words: Google Speech Commands v0.02); CC BY 3.0 (rain: ESC-10)",
             "pieces": describe(pieces),
             "expect": [
                 {"type": "keyword", "label": p.clip.label, "after_s": p.start_s, "before_s": p.end_s + 0.5}

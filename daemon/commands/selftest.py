@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("files", nargs="*", metavar="FILE", help="a recording (default: the bundled ones)")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="a recording (default: those bundled)")
     add_config_arguments(parser)
 
 
@@ -25,12 +25,12 @@ def run(args: argparse.Namespace) -> int:
     """Prints a line for each check; fails if one failed."""
     settings = load_from_arguments(args)
 
-    from auricle.daemon.recordings import bundled
+    from auricle.daemon.bundled import recordings
     from auricle.daemon.selftest import run_checks
     from auricle.models.engine import TorchEngine, limit_threads
 
     limit_threads(settings.daemon.threads)
-    files = [Path(file) for file in args.files] or [recording.path for recording in bundled()]
+    files = [Path(file) for file in args.files] or [recording.path for recording in recordings()]
     failed = 0
     for check in run_checks(files, settings, TorchEngine()):
         print(f"{'ok  ' if check.passed else 'FAIL'}  {check.name}: {check.detail}", flush=True)

@@ -1,0 +1,35 @@
+"""`auricle demo`: the daemon in one process, a subscriber in another, on bundled recordings or live."""
+
+import argparse
+import sys
+
+from auricle.configs.loader import add_config_arguments
+
+HELP = "show the whole of it on bundled recordings, or live"
+DESCRIPTION = """\
+Starts the daemon in a process of its own, subscribes to it from this one, and prints events as they arrive,
+then how long everything took. On the bundled recordings (two streams at once, real-time pace) it fails unless
+every event that must come has come.
+
+  auricle demo                     the bundled recordings
+  auricle demo --source mic        your microphone, until Ctrl-C
+  auricle demo --set keyword.cell=lstm --set vad.cell=lstm
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.description = DESCRIPTION
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument(
+        "--source", choices=("files", "mic"), default="files", help="what to listen to (default: files)"
+    )
+    parser.add_argument("--all", action="store_true", help="print level and heartbeat events too")
+    add_config_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the demo; 0 only if the subscriber received what it must."""
+    from auricle.daemon.demo import Demo
+
+    return Demo(args.source, args.config, args.overrides, show_all=args.all, out=sys.stdout).run()
