@@ -19,7 +19,7 @@ class SpeechState(NamedTuple):
     """What the segmenter remembers of a stream."""
 
     speaking: bool = False
-    candidate: int = -1  # first sample of a run that may become speech; -1: none
+    candidate: int | None = None  # first sample of a run that may become speech
     start: int = 0  # reported start of the current segment, pre-roll included
     last_speech: int = 0  # end of the newest frame that was speech
     score_sum: float = 0.0
@@ -72,9 +72,9 @@ class SpeechSegmenter:
         """
         if state.speaking:
             return self._speaking(posterior, end_sample, state)
-        if posterior < (self.onset if state.candidate < 0 else self.offset):
-            return None, state._replace(candidate=-1, score_sum=0.0, frames=0)
-        candidate = end_sample - self.frame_samples if state.candidate < 0 else state.candidate
+        if posterior < (self.onset if state.candidate is None else self.offset):
+            return None, state._replace(candidate=None, score_sum=0.0, frames=0)
+        candidate = end_sample - self.frame_samples if state.candidate is None else state.candidate
         state = state._replace(
             candidate=candidate, score_sum=state.score_sum + posterior, frames=state.frames + 1
         )

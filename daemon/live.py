@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from auricle.configs.errors import AuricleError
 from auricle.configs.settings import StreamSettings
 from auricle.daemon import event_data
+from auricle.daemon.events import SAMPLE_RATE
 from auricle.daemon.latency import StreamLatency
 from auricle.daemon.sources.base import Source
 from auricle.daemon.stream import ChunkRecord, Shared, StreamPipeline
@@ -39,6 +40,7 @@ class LiveStream:
         )
         self._settings, self._shared, self._trace = settings, shared, trace
         self._pipeline: StreamPipeline | None = None
+        self._early: list[tuple[str, dict[str, Any]]] = []
         self._lost_seen = 0
         self.over = False
         """The source has ended and everything it gave is processed."""
@@ -52,9 +54,10 @@ class LiveStream:
         """Processes at most one chunk; returns whether there was anything to do."""
         finished = self.source.finished  # before the ring: what is written first must be read
         if self._pipeline is None and self.source.native_rate:
-            self._pipeline = self._build(self.source.native_rate)
+            self._open(self.source.native_rate)
         if self._pipeline is None:
-            self.over = finished
+            if finished:
+                self.close()
             return False
         chunk_ms = self._shared.settings.pipeline.chunk_ms
         span = self.source.ring.read(max(1, self.source.native_rate * chunk_ms // 1000))
@@ -71,10 +74,11 @@ class LiveStream:
             self.announce(notice.kind, notice.data())
 
     def announce(self, event_type: str, data: dict[str, Any]) -> None:
-        """Publishes an event at the stream's present position (0 before the first sample)."""
+        """Publishes an event at the stream's present position; before the rate is known, it waits."""
         if self._pipeline is None:
-            self._pipeline = self._build(self.source.native_rate or to_model_rate(1, 1))
-        self._pipeline.announce(event_type, data)
+            self._early.append((event_type, data))
+        else:
+            self._pipeline.announce(event_type, data)
 
     def report(self) -> None:
         """Publishes the latency since the last report."""
@@ -85,8 +89,9 @@ class LiveStream:
         if self.over:
             return
         self.over = True
-        if self._pipeline is not None:
-            self._pipeline.finish()
+        if self._pipeline is None:
+            self._pipeline = self._open(self.source.native_rate or SAMPLE_RATE)
+        self._pipeline.finish()
         self.poll(time.monotonic_ns())
         self.report()
 
@@ -95,13 +100,19 @@ class LiveStream:
         self.over = True
         code = error.code if isinstance(error, AuricleError) else "internal"
         logger.error("stream %s failed: %s", self.name, error, exc_info=error)
-        self.announce("error", event_data.error(code, f"{error}", "see the log; the other streams go on"))
+        self.announce("error", event_data.error(code, str(error), "see the log; the other streams go on"))
         self.source.stop()
 
-    def _build(self, native_rate: int) -> StreamPipeline:
-        return StreamPipeline(
+    def _open(self, native_rate: int) -> StreamPipeline:
+        """Builds the pipeline, and publishes what was announced before the rate was known."""
+        pipeline = StreamPipeline(
             self.name, native_rate, self._settings, self._shared, CaptureClock(), record=self._record
         )
+        for event_type, data in self._early:
+            pipeline.announce(event_type, data)
+        self._early.clear()
+        self._pipeline = pipeline
+        return pipeline
 
     def _record(self, chunk: ChunkRecord) -> None:
         ring = self.source.ring

@@ -8,6 +8,7 @@ import logging
 import os
 import select
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import metadata
@@ -21,6 +22,7 @@ from auricle.daemon import event_data
 from auricle.daemon.bus import EventSink, NullPublisher, Publisher
 from auricle.daemon.detectors import build_detectors
 from auricle.daemon.events import DAEMON_STREAM, SAMPLE_RATE, Event, Sequencer
+from auricle.daemon.ingress_server import IngressServer
 from auricle.daemon.live import LiveStream
 from auricle.daemon.offline import stream_blocks
 from auricle.daemon.ring import Doorbell
@@ -35,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 _POLL_S: Final = 0.1
 """How often sources are asked for notices: they ring the bell themselves when it is urgent."""
+_KEPT_ENDED: Final = 64
+"""Streams that have ended and whose latencies are still told at the end."""
 
 
 class TracedSink:
@@ -75,6 +79,9 @@ class Daemon:
         self._started_ns = time.monotonic_ns()
         self._doorbell = Doorbell()
         self._streams: list[LiveStream] = []
+        self._ended: deque[LiveStream] = deque(maxlen=_KEPT_ENDED)
+        self._arrivals: deque[Source] = deque()  # new remote streams, from the ingress thread
+        self._ingress: IngressServer | None = None
         self._closed_frames = 0
         detectors = tuple(build_detectors(settings, engine))
         self._models = sorted({detector.model.name for detector in detectors})
@@ -91,8 +98,8 @@ class Daemon:
 
     @property
     def streams(self) -> list[LiveStream]:
-        """The streams that are open."""
-        return list(self._streams)
+        """The streams that are open, after those that ended last."""
+        return [*self._ended, *self._streams]
 
     @property
     def endpoints(self) -> list[str]:
@@ -124,11 +131,14 @@ class Daemon:
         self._status("starting")
         warm_up(self._shared)
         self._wait_for_subscriber(wait_subscriber_s)
+        self._open_ingress()
         for name, stream in self._settings.streams.items():
-            source = open_source(name, stream, self._settings, doorbell=self._doorbell)
+            source = open_source(name, stream, self._settings, doorbell=self._doorbell, ingress=self._ingress)
             self._add(source, stream)
         for live in self._streams:
             live.source.start()
+        if self._ingress is not None:
+            self._ingress.start()
         self._status("running")
         logger.info("listening to %s; events on %s", self._names() or "nobody yet", ", ".join(self.endpoints))
 
@@ -155,6 +165,8 @@ class Daemon:
     def shutdown(self) -> None:
         """Stops the sources, processes what they left, says good-bye; nothing already captured is lost."""
         self._status("stopping")
+        if self._ingress is not None:
+            self._ingress.stop()
         for live in self._streams:
             live.source.stop()
             while live.step():
@@ -167,13 +179,42 @@ class Daemon:
 
     def _turn(self) -> bool:
         """Gives each stream at most one chunk's turn; returns whether any had something to do."""
+        while self._arrivals:
+            self._add(self._arrivals.popleft(), StreamSettings(source="zmq"))
         busy = False
         for live in self._streams:
             try:
                 busy |= live.step()
             except Exception as error:  # one stream's failure must not silence the others
                 live.fail(error)
+        if any(live.over for live in self._streams):
+            self._part_with_ended()
         return busy
+
+    def _part_with_ended(self) -> None:
+        """Moves streams that are over aside, so that remote ones can come and go for months."""
+        for live in [live for live in self._streams if live.over]:
+            self._streams.remove(live)
+            self._ended.append(live)
+            self._closed_frames += live.frames
+            live.source.stop()
+
+    def _open_ingress(self) -> None:
+        settings = self._settings
+        if not settings.ingress.endpoint:
+            return
+
+        def arrive(source: Source) -> None:
+            self._arrivals.append(source)
+            self._doorbell.ring()
+
+        self._ingress = IngressServer(
+            settings.ingress,
+            ring_seconds=settings.pipeline.ring_seconds,
+            doorbell=self._doorbell,
+            on_stream=arrive,
+        )
+        logger.info("taking audio on %s", self._ingress.endpoint)
 
     def _add(self, source: Source, settings: StreamSettings) -> LiveStream:
         live = LiveStream(source, settings, self._shared, self._trace)
@@ -182,7 +223,7 @@ class Daemon:
 
     def _is_over(self) -> bool:
         """Whether every source has ended and none can come."""
-        return all(live.over for live in self._streams) and not self._settings.ingress.endpoint
+        return not self._streams and self._ingress is None
 
     def _wait_for_subscriber(self, wait_s: float) -> None:
         deadline_ns = time.monotonic_ns() + round(wait_s * 1e9)
@@ -198,14 +239,13 @@ class Daemon:
 
     def _report(self) -> None:
         for live in self._streams:
-            if not live.over:
-                live.report()
+            live.report()
 
     def _heartbeat(self) -> None:
         uptime_s = (time.monotonic_ns() - self._started_ns) / 1e9
-        frames = sum(live.frames for live in self._streams)
-        active = sum(not live.over for live in self._streams)
-        self._announce("heartbeat", event_data.heartbeat(uptime_s, active, frames, resident_mb()))
+        frames = self._closed_frames + sum(live.frames for live in self._streams)
+        data = event_data.heartbeat(uptime_s, len(self._streams), frames, resident_mb())
+        self._announce("heartbeat", data)
 
     def _status(self, state: event_data.DaemonState) -> None:
         names = [live.name for live in self._streams]

@@ -51,7 +51,10 @@ def run(args: argparse.Namespace) -> int:
     daemon.run(args.wait_subscriber)
     if not args.quiet:
         _print_latency({live.name: live.latency.summary() for live in daemon.streams})
-    return 0
+    failures = [live.source.error for live in daemon.streams if live.source.error is not None]
+    for failure in failures:
+        print(f"auricle: error: {failure}", file=sys.stderr)
+    return 1 if failures else 0
 
 
 def _print_latency(summaries: dict[str, dict[str, object]]) -> None:

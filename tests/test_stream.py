@@ -1,0 +1,179 @@
+"""The path of a frame, on real recordings and the shipped models."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from auricle.configs.loader import load
+from auricle.configs.settings import Settings, StreamSettings
+from auricle.daemon.bundled import FOLDER
+from auricle.daemon.bus import RecordingPublisher
+from auricle.daemon.events import Event
+from auricle.daemon.offline import offline_shared, stream_blocks
+from auricle.daemon.ring import Span
+from auricle.daemon.selftest import same_event
+from auricle.daemon.sources.file import read_blocks
+from auricle.daemon.stream import StreamPipeline
+from auricle.daemon.timeline import SampleClock
+from auricle.models.engine import TorchEngine, limit_threads
+
+RATE = 16_000
+Samples = NDArray[np.float32]
+
+
+@pytest.fixture(name="engine", scope="module")
+def _engine() -> TorchEngine:
+    limit_threads(1)
+    return TorchEngine()
+
+
+@pytest.fixture(name="words", scope="module")
+def _words() -> Samples:
+    """The first seconds of the words: "yes" and "happy", by people nobody trained on."""
+    return np.concatenate(list(read_blocks(FOLDER / "kitchen.flac", RATE)))[: 5 * RATE]
+
+
+def configured(*overrides: str) -> Settings:
+    return load(None, overrides)
+
+
+def pieces(samples: Samples, sizes: list[int]) -> Iterator[Samples]:
+    start, turn = 0, 0
+    while start < len(samples):
+        yield samples[start : start + sizes[turn % len(sizes)]]
+        start, turn = start + sizes[turn % len(sizes)], turn + 1
+
+
+def events_of(samples: Samples, engine: TorchEngine, options: Settings, sizes: list[int]) -> list[Event]:
+    sink = RecordingPublisher()
+    stream_blocks(pieces(samples, sizes), RATE, offline_shared(options, engine, sink), "words")
+    return sink.events
+
+
+def pipeline(
+    engine: TorchEngine, options: Settings, name: str = "words"
+) -> tuple[StreamPipeline, RecordingPublisher]:
+    sink = RecordingPublisher()
+    shared = offline_shared(options, engine, sink)
+    return StreamPipeline(name, RATE, StreamSettings(), shared, SampleClock()), sink
+
+
+@pytest.fixture(name="reference", scope="module")
+def _reference(engine: TorchEngine, words: Samples) -> list[Event]:
+    return events_of(words, engine, configured("spectrum.enabled=true"), [160])
+
+
+@settings(max_examples=12, deadline=None)
+@given(hops=st.integers(1, 60), sizes=st.lists(st.integers(1, 12_000), min_size=1, max_size=5))
+def test_neither_chunk_size_nor_cutting_changes_an_event(
+    engine: TorchEngine, words: Samples, reference: list[Event], hops: int, sizes: list[int]
+) -> None:
+    options = configured("spectrum.enabled=true", f"pipeline.chunk_ms={hops * 10}")
+    found = events_of(words, engine, options, sizes)
+    assert len(found) == len(reference)
+    assert all(same_event(one, other) for one, other in zip(found, reference, strict=True))
+
+
+def test_the_events_are_about_what_is_said(reference: list[Event]) -> None:
+    words = [(event.data["label"], event.t) for event in reference if event.type == "keyword"]
+    assert [label for label, _ in words] == ["yes"]
+    assert 0.5 < words[0][1] < 2.0
+    starts = [event for event in reference if event.type == "speech.start"]
+    stops = [event for event in reference if event.type == "speech.stop"]
+    assert len(starts) == len(stops) >= 2
+    assert all(stop.data["end_sample"] <= 5 * RATE for stop in stops)
+
+
+def test_numbers_have_no_holes_and_positions_never_fall(reference: list[Event]) -> None:
+    assert [event.seq for event in reference] == list(range(len(reference)))
+    positions = [event.sample for event in reference]
+    assert positions == sorted(positions)
+    assert all(event.mono_ns == event.sample * 62_500 for event in reference)
+
+
+def test_levels_come_at_their_interval_and_mean_something(reference: list[Event]) -> None:
+    levels = [event for event in reference if event.type == "level"]
+    assert [event.sample for event in levels] == [4000 * (i + 1) for i in range(20)]
+    assert max(event.data["rms_dbfs"] for event in levels) > -35 > min(e.data["rms_dbfs"] for e in levels)
+
+
+def test_streams_that_share_an_engine_stay_apart(
+    engine: TorchEngine, words: Samples, reference: list[Event]
+) -> None:
+    """Two streams, interleaved chunk by chunk, one of them playing backwards."""
+    options = configured("spectrum.enabled=true")
+    one, sink = pipeline(engine, options)
+    other, _ = pipeline(engine, options, "other")
+    for start in range(0, len(words), 320):
+        one.feed(Span(words[start : start + 320], start, 0, 0, None))
+        other.feed(Span(words[::-1][start : start + 320].copy(), start, 0, 0, None))
+    one.finish()
+    assert len(sink.events) == len(reference)
+    assert all(same_event(a, b) for a, b in zip(sink.events, reference, strict=True))
+
+
+def with_gap(engine: TorchEngine, words: Samples, lost: int, *overrides: str) -> list[Event]:
+    one, sink = pipeline(engine, configured(*overrides))
+    one.feed(Span(words[:RATE], 0, 0, 0, None))
+    one.feed(Span(words[RATE + lost :], RATE + lost, 0, lost, "overflow"))
+    one.finish()
+    assert one.position == len(words)
+    assert one.lost_samples == lost
+    return sink.events
+
+
+@pytest.mark.parametrize("lost", [7, 1600, 12_345])
+def test_a_filled_gap_keeps_the_timeline_and_equals_silence(
+    engine: TorchEngine, words: Samples, lost: int
+) -> None:
+    found = with_gap(engine, words, lost)
+    silenced = words.copy()
+    silenced[RATE : RATE + lost] = 0
+    expected = events_of(silenced, engine, configured(), [320])
+    (gap,) = [event for event in found if event.type == "gap"]
+    assert gap.sample == RATE
+    assert gap.data == {
+        "samples": lost,
+        "reason": "overflow",
+        "action": "fill",
+        "native_samples": lost,
+        "native_rate": RATE,
+    }
+    others = [(e.type, e.sample, e.data) for e in found if e.type != "gap"]
+    assert others == [(e.type, e.sample, e.data) for e in expected]
+
+
+def test_a_reset_gap_starts_afresh_at_the_right_sample(engine: TorchEngine, words: Samples) -> None:
+    found = with_gap(engine, words, 8000, 'pipeline.gap="reset"', "level.enabled=false")
+    (gap,) = [event for event in found if event.type == "gap"]
+    assert gap.data["action"] == "reset"
+    after = [event for event in found if event.seq > gap.seq]
+    fresh = events_of(words[RATE + 8000 :], engine, configured("level.enabled=false"), [320])
+    assert [(e.type, e.sample - RATE - 8000) for e in after] == [(e.type, e.sample) for e in fresh]
+    assert sum(e.type == "speech.start" for e in found) == sum(e.type == "speech.stop" for e in found)
+
+
+def test_a_gap_longer_than_may_be_filled_is_reset(engine: TorchEngine, words: Samples) -> None:
+    (gap,) = [e for e in with_gap(engine, words, 8000, "pipeline.max_fill_ms=400") if e.type == "gap"]
+    assert gap.data["action"] == "reset"
+
+
+def test_a_stream_without_models_still_tells_its_level(engine: TorchEngine, words: Samples) -> None:
+    options = configured("vad.enabled=false", "keyword.enabled=false")
+    assert {event.type for event in events_of(words, engine, options, [320])} == {"level"}
+
+
+def test_gain_is_applied_before_everything(engine: TorchEngine, words: Samples, tmp_path: Path) -> None:
+    levels = []
+    for gain_db in (0.0, -6.0):
+        sink = RecordingPublisher()
+        shared = offline_shared(configured(), engine, sink)
+        one = StreamPipeline("words", RATE, StreamSettings(gain_db=gain_db), shared, SampleClock())
+        one.feed(Span(words, 0, 0, 0, None))
+        levels.append([e.data["rms_dbfs"] for e in sink.events if e.type == "level"])
+    assert np.allclose(np.subtract(*levels), 6.0, atol=0.15)
