@@ -18,7 +18,7 @@ from auricle.daemon.ring import NS_PER_SECOND, Doorbell, FloatArray, SampleRing
 
 if TYPE_CHECKING:
     from auricle.configs.settings import Settings, StreamSettings
-    from auricle.daemon.sources.remote import Ingress
+    from auricle.daemon.ingress_server import IngressServer
 
 DeviceState = Literal["opened", "lost", "stalled", "resumed", "ended"]
 Channel = int | Literal["mix"]
@@ -211,7 +211,7 @@ def open_source(
     settings: "Settings",
     *,
     doorbell: Doorbell | None = None,
-    ingress: "Ingress | None" = None,
+    ingress: "IngressServer | None" = None,
 ) -> Source:
     """Make the source that a stream's settings ask for; `start` sets it going.
 
