@@ -71,10 +71,11 @@ def events(
     smoothed[:, [SILENCE_INDEX, UNKNOWN_INDEX]] = 0.0
     best, scores = smoothed.argmax(1), smoothed.max(1)
     refractory = round(REFRACTORY_S * SAMPLE_RATE / frame_samples)
-    found, next_frame = [], 0
-    for frame in np.flatnonzero(scores >= threshold):
+    found: list[tuple[int, int, float]] = []
+    next_frame = 0
+    for frame in np.flatnonzero(scores >= threshold).tolist():
         if frame >= next_frame:
-            found.append((int(frame), int(best[frame]), float(scores[frame])))
+            found.append((frame, int(best[frame]), float(scores[frame])))
             next_frame = frame + refractory
     return found
 

@@ -45,7 +45,7 @@ def posteriors(network: Network, features: Tensor, *, sigmoid: bool) -> NDArray[
     was_training = network.training
     network.eval()
     state, parts = network.initial_state(len(features)), []
-    for chunk in features.split(CHUNK_FRAMES, dim=1):
+    for chunk in torch.split(features, CHUNK_FRAMES, dim=1):
         logits, state = network(chunk, state)
         parts.append(logits.sigmoid() if sigmoid else logits.softmax(-1))
     network.train(was_training)
@@ -55,7 +55,8 @@ def posteriors(network: Network, features: Tensor, *, sigmoid: bool) -> NDArray[
 @torch.inference_mode()
 def stream_features(frontend: LogMel, samples: Tensor) -> Tensor:
     """Features `(B, T, F)` of whole streams `(B, N)`."""
-    return frontend(samples, frontend.initial_state(len(samples)))[0]
+    features: Tensor = frontend(samples, frontend.initial_state(len(samples)))[0]
+    return features
 
 
 class VadDev:

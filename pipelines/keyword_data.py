@@ -21,7 +21,7 @@ from auricle.pipelines.sounds import (
     to_reference,
     weighted,
 )
-from auricle.pipelines.streams import Piece
+from auricle.pipelines.streams import Piece, Planner
 from auricle.pipelines.synthesis import SET as SYNTHETIC
 from auricle.pipelines.synthesis import synthesise
 from auricle.pipelines.targets import (
@@ -44,6 +44,7 @@ from auricle.pipelines.vocabulary import (
     LABELS,
     SILENCE,
     SILENCE_INDEX,
+    UNKNOWN,
     UNKNOWN_INDEX,
     synthesis_plan,
 )
@@ -123,6 +124,15 @@ class WordPlanner:
         self.noise = NoisePlanner(
             corpus, noise_clips(corpus, data.noise.sets, split, voices=True), self.sentences, data.noise
         )
+        self.kinds: tuple[tuple[float, Planner], ...] = (
+            (data.command_part, self._command),
+            (data.digit_part, self._digit),
+            (data.unknown_part, self._unknown),
+            (data.sentence_part, self._phrase),
+            (data.fragment_part, self._fragment),
+            (data.sound_part, self._sound),
+            (data.pause_part, self._pause),
+        )
         self.clips = [word.clip for words in self.by_label.values() for word in words] + self.sentences
 
     def _list_words(self, split: str, sets: Sequence[str]) -> None:
@@ -173,22 +183,27 @@ class WordPlanner:
 
     def __call__(self, rng: np.random.Generator) -> Piece:
         """Draws a word, a sentence or what lies between them."""
-        data = self.data
-        kinds = (
-            (data.command_part, lambda: self._word(rng, COMMANDS[rng.integers(len(COMMANDS))])),
-            (data.digit_part, lambda: self._word(rng, DIGITS[rng.integers(len(DIGITS))])),
-            (data.unknown_part, lambda: self._word(rng, LABELS[UNKNOWN_INDEX])),
-            (data.sentence_part, lambda: self._sentence(rng, 1.5, 6.0)),
-            (data.fragment_part, lambda: self._sentence(rng, 0.25, 0.9)),
-            (data.sound_part, lambda: self._sound(rng)),
-            (data.pause_part, lambda: self._pause(rng)),
-        )
-        place = rng.random() * sum(part for part, _ in kinds)
-        for part, make in kinds:
+        place = rng.random() * sum(part for part, _ in self.kinds)
+        for part, make in self.kinds:
             place -= part
             if place < 0:
-                return make()
+                return make(rng)
         return self._pause(rng)
+
+    def _command(self, rng: np.random.Generator) -> Piece:
+        return self._word(rng, COMMANDS[rng.integers(len(COMMANDS))])
+
+    def _digit(self, rng: np.random.Generator) -> Piece:
+        return self._word(rng, DIGITS[rng.integers(len(DIGITS))])
+
+    def _unknown(self, rng: np.random.Generator) -> Piece:
+        return self._word(rng, UNKNOWN)
+
+    def _phrase(self, rng: np.random.Generator) -> Piece:
+        return self._sentence(rng, 1.5, 6.0)
+
+    def _fragment(self, rng: np.random.Generator) -> Piece:
+        return self._sentence(rng, 0.25, 0.9)
 
     def _word(self, rng: np.random.Generator, label: str) -> Piece:
         word = self.draw[LABELS.index(label)](rng)

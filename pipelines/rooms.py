@@ -25,7 +25,8 @@ def prepare_room(response: NDArray[np.floating], samples: int = ROOM_SAMPLES) ->
     cut = response[max(0, onset - 8) :][:samples].astype(np.float32)
     fade = min(len(cut), samples // 4)
     cut[len(cut) - fade :] *= np.linspace(1.0, 0.0, fade, dtype=np.float32) ** 2
-    return (cut / np.sqrt(np.sum(cut**2) + 1e-12)).astype(np.float32)
+    unit: Floats = (cut / np.sqrt(np.sum(cut**2) + 1e-12)).astype(np.float32)
+    return unit
 
 
 def simulate_room(rng: np.random.Generator, samples: int = ROOM_SAMPLES) -> Floats:
@@ -92,7 +93,9 @@ def minimum_phase(decibels: NDArray[np.floating]) -> Floats:
     spectrum = np.abs(np.fft.rfft(response, 2 * half)) ** 2
     hertz = np.linspace(0, SAMPLE_RATE / 2, len(spectrum))
     weight = 1 / (1 + (hertz / 500) ** 2)  # where the energy of speech lies
-    return (response / np.sqrt(np.sum(weight * spectrum) / np.sum(weight))).astype(np.float32)
+    level = np.sqrt(np.sum(weight * spectrum) / np.sum(weight))
+    scaled: Floats = (response / level).astype(np.float32)
+    return scaled
 
 
 def make_rooms(measured: Iterable[Floats], simulated: int, seed: int) -> list[Floats]:

@@ -45,10 +45,12 @@ def noise_source(clip: Clip) -> str:
 
 
 def noise_clips(corpus: Corpus, sets: Sequence[str], part: str, *, voices: bool = False) -> list[Clip]:
-    """Lists noise of the train split: `part` "train" or "dev" (there is no dev split of noise, so sources
-    are divided by name), without what holds speech unless `voices`."""
-    kept = []
-    for clip in (clip for name in sets for clip in corpus.clips(name, "train")):
+    """Lists noise, without what holds speech unless `voices`.
+
+    There is no dev split of noise: `part` "train" and "dev" share the train split, source by source.
+    """
+    kept = [] if part != "eval" else [clip for name in sets for clip in corpus.clips(name, "eval")]
+    for clip in (clip for name in sets for clip in corpus.clips(name, "train") if part != "eval"):
         is_dev = zlib.crc32(noise_source(clip).encode()) % DEV_SOURCES == 0
         if is_dev == (part == "dev") and clip.id not in (MISLABELLED if voices else VOICES):
             kept.append(clip)
@@ -117,6 +119,11 @@ class NoisePlanner:
             samples = self._babble(rng, count)
         else:
             samples = self.recorded(rng, count)
+        return Piece(samples, np.zeros(len(samples) // HOP_SAMPLES, np.int16))
+
+    def recorded_piece(self, rng: np.random.Generator) -> Piece:
+        """Draws a piece of a recording, nothing made up."""
+        samples = self.recorded(rng, int(self.config.longest_s * SAMPLE_RATE))
         return Piece(samples, np.zeros(len(samples) // HOP_SAMPLES, np.int16))
 
     def recorded(self, rng: np.random.Generator, count: int) -> Floats:

@@ -68,9 +68,8 @@ def run(args: argparse.Namespace) -> int:
     command = shlex.join(["auricle", *sys.argv[1:]])
     out = args.out or folder / f"{recipe.name}.safetensors"
     digest = write_model(trainer, out, command)
-    print(
-        f"{recipe.name}: {progress.step} steps, best dev score {progress.best:.4f} (step {progress.best_step})"
-    )
+    best = f"best dev score {progress.best:.4f} at step {progress.best_step}"
+    print(f"{recipe.name}: {progress.step} steps, {best}")
     print(f"{out} ({digest}); log and curve in {folder}")
     if not finished:
         print("stopped before the recipe's end: the same command continues")
