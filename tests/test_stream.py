@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from auricle.daemon.selftest import same_event
 from auricle.daemon.sources.file import read_blocks
 from auricle.daemon.stream import StreamPipeline
 from auricle.daemon.timeline import SampleClock
-from auricle.models.engine import TorchEngine, limit_threads
+from auricle.models.engine import TorchEngine
 
 RATE = 16_000
 Samples = NDArray[np.float32]
@@ -28,7 +29,7 @@ Samples = NDArray[np.float32]
 
 @pytest.fixture(name="engine", scope="module")
 def _engine() -> TorchEngine:
-    limit_threads(1)
+    torch.set_num_threads(1)
     return TorchEngine()
 
 

@@ -1,0 +1,194 @@
+"""The whole daemon in this process, a real bus, a subscriber; the recordings are those that ship."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from auricle.configs.errors import BusError, ModelError
+from auricle.configs.loader import load
+from auricle.configs.settings import Settings
+from auricle.daemon.bundled import FOLDER
+from auricle.daemon.client import Subscriber
+from auricle.daemon.events import DAEMON_STREAM, Event
+from auricle.daemon.sender import AudioSender
+from auricle.daemon.service import Daemon, Timer
+from auricle.models.engine import TorchEngine
+
+SCHEMA = json.loads((FOLDER.parent / "schema" / "event-v1.json").read_text())
+KITCHEN, STUDY = FOLDER / "kitchen.flac", FOLDER / "study.flac"
+
+
+@pytest.fixture(name="engine", scope="module")
+def _engine() -> TorchEngine:
+    torch.set_num_threads(1)
+    return TorchEngine()
+
+
+@pytest.fixture(name="endpoint")
+def _endpoint(tmp_path: Path) -> str:
+    return f"ipc://{tmp_path}/e.ipc"
+
+
+class Run:
+    """A daemon on a thread of its own, and what its subscriber received."""
+
+    def __init__(self, settings: Settings, engine: TorchEngine) -> None:
+        self.daemon = Daemon(settings, engine)
+        self.subscriber = Subscriber(self.daemon.endpoints)
+        self.events: list[Event] = []
+        self._thread = threading.Thread(target=self.daemon.run, args=(5.0,))
+
+    def __enter__(self) -> "Run":
+        self.subscriber.__enter__()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.daemon.stop()
+        self._thread.join(20)
+        self.subscriber.close()
+
+    def until(self, **wanted: Any) -> Event:
+        """Receives until an event has these attributes (or data), and returns it."""
+        deadline = time.monotonic() + 40
+        while time.monotonic() < deadline:
+            event = self.subscriber.receive(0.5)
+            if event is None:
+                continue
+            self.events.append(event)
+            values = {**event.data, "type": event.type, "stream": event.stream}
+            if all(values.get(key) == value for key, value in wanted.items()):
+                return event
+        raise AssertionError(f"{wanted} did not come; these did: {[(e.stream, e.type) for e in self.events]}")
+
+    def of(self, stream: str, event_type: str) -> list[Event]:
+        return [event for event in self.events if (event.stream, event.type) == (stream, event_type)]
+
+
+def configured(endpoint: str, *overrides: str) -> Settings:
+    return load(None, [f'bus.endpoints=["{endpoint}"]', *overrides])
+
+
+def file_stream(name: str, path: Path, pace: str = "full") -> str:
+    return f'{name} = {{source = "file", path = "{path}", pace = "{pace}"}}'
+
+
+@pytest.fixture(name="two_streams")
+def _two_streams(endpoint: str, engine: TorchEngine, tmp_path: Path) -> Iterator[Run]:
+    streams = f"streams={{{file_stream('kitchen', KITCHEN)}, {file_stream('study', STUDY)}}}"
+    trace = tmp_path / "run.trace.json"
+    settings = configured(endpoint, streams, "daemon.heartbeat_s=0.05", f"latency.trace={trace}")
+    with Run(settings, engine) as run:
+        run.until(type="status", state="stopping")
+        yield run
+
+
+def test_two_recordings_at_once_and_all_that_is_told(two_streams: Run, tmp_path: Path) -> None:
+    run = two_streams
+    labels = [event.data["label"] for event in run.of("kitchen", "keyword")]
+    assert {"yes", "stop", "left", "right"} <= set(labels)
+    assert run.of("study", "speech.start")
+    for stream, path in (("kitchen", KITCHEN), ("study", STUDY)):
+        states = [event.data["state"] for event in run.of(stream, "device")]
+        assert states == ["opened", "ended"]
+        (latency,) = run.of(stream, "latency")
+        frames = soundfile.info(path).frames
+        assert latency.data["frames"] == frames // 320 * 2  # chunks; the rest is drained at the end
+        assert latency.data["stages"]["total"]["p50"] > 0
+        assert latency.data["lost_samples"] == 0
+    assert run.of(DAEMON_STREAM, "heartbeat")
+    assert run.subscriber.lost_total == 0
+    for event in run.events:
+        jsonschema.validate(event.raw, SCHEMA)
+    for stream in ("kitchen", "study"):
+        numbers = [event.seq for event in run.events if event.stream == stream]
+        assert numbers == list(range(len(numbers)))
+    trace = json.loads((tmp_path / "run.trace.json").read_text())
+    assert {"resample", "features", "inference", "decision", "publish"} <= {entry["name"] for entry in trace}
+
+
+def test_capture_times_are_this_machines_monotonic_clock(endpoint: str, engine: TorchEngine) -> None:
+    streams = f"streams={{{file_stream('kitchen', KITCHEN, 'realtime')}}}"
+    with Run(configured(endpoint, streams), engine) as run:
+        event = run.until(type="keyword", stream="kitchen")
+        delay_ms = (time.monotonic_ns() - event.mono_ns) / 1e6
+        assert 0 < delay_ms < 500
+        assert abs(event.wall_ns - time.time_ns()) < 5e9
+
+
+def test_a_remote_microphone(endpoint: str, engine: TorchEngine, tmp_path: Path) -> None:
+    samples, _ = soundfile.read(KITCHEN, dtype="int16")
+    ingress = f"ipc://{tmp_path}/i.ipc"
+    settings = configured(endpoint, "streams={}", f'ingress.endpoint="{ingress}"', 'ingress.accept="any"')
+    with Run(settings, engine) as run:
+        run.until(type="status", state="running")
+        with AudioSender(ingress, "porch", rate=16_000) as sender:
+            for start in range(0, len(samples), 800):
+                sender.send(samples[start : start + 800].tobytes())
+            sender.finish()
+        run.until(stream="porch", type="device", state="ended")
+        run.until(stream="porch", type="latency")
+        assert {"yes", "stop", "left", "right"} <= {e.data["label"] for e in run.of("porch", "keyword")}
+
+
+def test_a_stream_that_fails_leaves_the_others_alone(
+    endpoint: str, engine: TorchEngine, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.flac"
+    content = KITCHEN.read_bytes()
+    broken.write_bytes(content[: len(content) // 3])
+    streams = f"streams={{{file_stream('broken', broken)}, {file_stream('study', STUDY)}}}"
+    with Run(configured(endpoint, streams), engine) as run:
+        run.until(type="status", state="stopping")
+        (error,) = run.of("broken", "error")
+        assert "broken.flac" in error.data["message"]
+        assert run.of("study", "speech.stop")
+
+
+def test_an_endpoint_in_use_and_a_missing_model_are_refused(endpoint: str, engine: TorchEngine) -> None:
+    settings = configured(endpoint, f"streams={{{file_stream('study', STUDY)}}}")
+    first = Daemon(settings, engine)
+    with pytest.raises(BusError, match="another daemon"):
+        Daemon(settings, engine)
+    first.shutdown()
+    with pytest.raises(ModelError, match="did you mean"):
+        Daemon(configured(endpoint, 'vad.model="vadd"'), engine)
+
+
+def test_stopping_tells_the_rest_and_closes_open_speech(endpoint: str, engine: TorchEngine) -> None:
+    streams = f"streams={{{file_stream('study', STUDY, 'realtime')}}}"
+    with Run(configured(endpoint, streams), engine) as run:
+        run.until(stream="study", type="speech.start")
+        run.daemon.stop()
+        run.until(stream="study", type="speech.stop")
+        run.until(stream="study", type="latency")
+
+
+def test_a_late_timer_fires_once() -> None:
+    calls: list[int] = []
+    timer = Timer(1.0, lambda: calls.append(1))
+    timer.fire(timer.due_ns - 1)
+    assert not calls
+    now_ns = timer.due_ns + 10_000_000_000
+    timer.fire(now_ns)
+    timer.fire(now_ns - 1)
+    assert len(calls) == 1
+    assert timer.due_ns >= now_ns
+
+
+def test_silence_is_silent(endpoint: str, engine: TorchEngine, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "silence.wav", np.zeros(48_000, np.float32), 16_000)
+    streams = f"streams={{{file_stream('quiet', tmp_path / 'silence.wav')}}}"
+    with Run(configured(endpoint, streams), engine) as run:
+        run.until(type="status", state="stopping")
+        assert not run.of("quiet", "speech.start")
+        assert not run.of("quiet", "keyword")
