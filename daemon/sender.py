@@ -79,7 +79,11 @@ class AudioSender:
         self._hello_due_s = 0.0
         self._retry_s = _FIRST_RETRY_S
         self._context = zmq.Context()
-        self._socket = self._dial()
+        try:
+            self._socket = self._dial()
+        except BusError:
+            self._context.term()
+            raise
 
     def __enter__(self) -> Self:
         """The sender itself."""

@@ -103,6 +103,12 @@ def _read(sound: "soundfile.SoundFile", path: Path, frames: FloatArray) -> Float
 def _opened(path: Path) -> "Iterator[soundfile.SoundFile]":
     import soundfile
 
+    class Sequential(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
+        """A file read from front to back: soundfile seeks after each read, which garbles mp3."""
+
+        def seekable(self) -> bool:
+            return False
+
     if not path.exists():
         raise FormatError(f"{path}: no such file{_nearest_names(path)}")
     if path.is_dir():
@@ -110,7 +116,7 @@ def _opened(path: Path) -> "Iterator[soundfile.SoundFile]":
     if path.is_file() and path.stat().st_size == 0:
         raise FormatError(f"{path}: expected audio, got an empty file; record or copy it again")
     try:
-        sound = soundfile.SoundFile(path)
+        sound = Sequential(path)
     except (soundfile.LibsndfileError, TypeError) as err:  # TypeError: .raw wants a declared format
         reason = getattr(err, "error_string", "headerless audio")
         raise FormatError(
