@@ -49,12 +49,12 @@ class BusSettings(Section):
         "auricle/events.ipc in $XDG_RUNTIME_DIR, or in a folder of the user's own under /tmp.",
     )
     hwm: int = Field(
-        default=1000,
+        default=100,
         ge=1,
         description="Events queued per subscriber (messages); beyond it the newest are dropped for that one.",
     )
     sndbuf_bytes: int = Field(
-        default=65_536,
+        default=8192,
         ge=0,
         description="Kernel send buffer per tcp subscriber (bytes); 0 = the system's. A small one keeps a "
         "slow subscriber from reading events that are many seconds old.",

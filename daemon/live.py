@@ -62,7 +62,9 @@ class LiveStream:
         chunk_ms = self._shared.settings.pipeline.chunk_ms
         span = self.source.ring.read(max(1, self.source.native_rate * chunk_ms // 1000))
         if span is not None:
-            if self._pipeline.position == 0:  # "opened" goes before anything heard
+            if (
+                span.lost_before or self._pipeline.position == 0
+            ):  # "opened", "resumed" go before what is heard
                 self.poll(time.monotonic_ns())
             self._pipeline.feed(span)
             return True
