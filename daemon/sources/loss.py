@@ -65,6 +65,7 @@ class LossDetector:
     def reopened(self) -> None:
         """The device was opened anew: what is missing before the next block was lost with it."""
         self._reopened = True
+        self._delivered -= self._held_samples  # they are dropped, so they count as missing
         self._held_samples = 0
         self._adc_next_ns = None
 

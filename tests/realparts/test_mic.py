@@ -13,6 +13,7 @@ import soundfile
 
 from auricle.configs.errors import DeviceError
 from auricle.daemon.ring import FloatArray, Span
+from auricle.daemon.sources import devices, mic
 from auricle.daemon.sources.base import SourceNotice
 from auricle.daemon.sources.mic import MicSource
 
@@ -162,6 +163,28 @@ def test_a_lost_server_is_recovered_with_its_gap(virtual_mic: Any, listener: Lis
     ((lost, reason),) = listener.gaps
     assert reason == "device"
     assert lost / RATE == pytest.approx(away, abs=0.3)
+
+
+def test_a_device_that_stays_silent_is_opened_again(feeder: Feeder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mic, "_REOPEN_STALLED_S", 0.5)
+    source = MicSource("kitchen", rate=RATE, stall_ms=300)
+    opened = []
+    monkeypatch.setattr(devices, "stream_opened", lambda: opened.append(1))
+    monkeypatch.setattr(devices, "stream_closed", opened.pop)
+    reopened = []
+    monkeypatch.setattr(
+        source, "_reopen_stalled", lambda: (reopened.append(1), MicSource._reopen_stalled(source))
+    )
+    source.start()
+    listener = Listener(source)
+    feeder.feed(noise(1.0, 1))
+    listener.until(lambda: len(reopened) > 0)
+    time.sleep(0.3)
+    feeder.feed(noise(1.0, 2))
+    listener.until(lambda: "resumed" in listener.states)
+    source.stop()
+    assert listener.states == ["opened", "stalled", "resumed"]
+    assert [reason for _, reason in listener.gaps] == ["stall"]
 
 
 def test_the_timeline_keeps_up_with_the_clock(listener: Listener) -> None:
