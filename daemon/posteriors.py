@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auricle.configs.errors import ConfigError
-from auricle.configs.settings import PipelineSettings
 from auricle.daemon.dsp import HighPass
 from auricle.daemon.events import SAMPLE_RATE
 from auricle.daemon.lane import ModelLane
@@ -24,9 +23,9 @@ Array = NDArray[np.float32]
 
 
 def file_posteriors(
-    path: Path, model: "ModelInfo", engine: "Engine", chunk_ms: int
+    path: Path, model: "ModelInfo", engine: "Engine", highpass_hz: float, chunk_ms: int
 ) -> tuple[list[float], Array]:
-    """Runs `model` over a file in chunks of `chunk_ms`.
+    """Runs `model` over a file in chunks of `chunk_ms`, after a high-pass at `highpass_hz` (0: none).
 
     Returns:
         The end of each frame in seconds, look-ahead taken off, and the posteriors `(T, V)`.
@@ -39,7 +38,7 @@ def file_posteriors(
     if chunk_ms < hop_ms or chunk_ms % hop_ms:
         raise ConfigError(f"expected chunks of a multiple of {hop_ms} ms, got {chunk_ms}")
     rate = probe(path).rate
-    resampler, highpass = Resampler(rate), HighPass(PipelineSettings().highpass_hz)
+    resampler, highpass = Resampler(rate), HighPass(highpass_hz)
     parts = [resampler.process(block) for block in read_blocks(path, rate)]
     parts.append(resampler.process(np.empty(0, dtype=np.float32), last=True))
     samples = highpass.process(np.concatenate(parts))

@@ -44,7 +44,7 @@ def run_checks(files: Sequence[Path], settings: Settings, engine: "Engine") -> I
     models = dict.fromkeys(d.model for d in offline_shared(settings, engine, RecordingPublisher()).detectors)
     for model in models:
         for path in files:
-            yield check_posteriors(path, model, engine)
+            yield check_posteriors(path, model, settings, engine)
 
 
 def with_chunk(settings: Settings, chunk_ms: int) -> Settings:
@@ -83,13 +83,14 @@ def _without_score(event: Event) -> dict[str, Any]:
     return {**event.raw, "data": data}
 
 
-def check_posteriors(path: Path, model: "ModelInfo", engine: "Engine") -> Check:
+def check_posteriors(path: Path, model: "ModelInfo", settings: Settings, engine: "Engine") -> Check:
     """Compares a model's posteriors at all chunk sizes with those of the file in one piece."""
     whole_ms = -(-round(1000 * probe(path).frames / probe(path).rate) // 10) * 10 + 1000
-    _, expected = file_posteriors(path, model, engine, whole_ms)
+    highpass_hz = settings.pipeline.highpass_hz
+    _, expected = file_posteriors(path, model, engine, highpass_hz, whole_ms)
     worst = 0.0
     for chunk_ms in CHUNKS_MS:
-        _, found = file_posteriors(path, model, engine, chunk_ms)
+        _, found = file_posteriors(path, model, engine, highpass_hz, chunk_ms)
         worst = max(worst, float(np.abs(found - expected).max()))
     name = f"{path.name}: {model.name} streamed as in one piece"
     return Check(name, worst <= POSTERIOR_TOLERANCE, f"largest difference {worst:.1e}")

@@ -4,6 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
+from auricle.configs.loader import add_config_arguments, load_from_arguments
+
 HELP = "print what a model thinks of a file, per frame"
 DESCRIPTION = """\
 Runs one model over one recording by the streaming path and prints its posteriors, to be scored or plotted.
@@ -33,17 +35,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--chunk-ms", type=int, default=500, metavar="MS", help="audio per step (default: 500)"
     )
+    add_config_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints the posteriors."""
+    settings = load_from_arguments(args)
+
     from auricle.daemon.posteriors import file_posteriors
     from auricle.models.engine import TorchEngine, limit_threads
 
-    limit_threads(1)
+    limit_threads(settings.daemon.threads)
     engine = TorchEngine()
     model = engine.load(args.model, args.cell)
-    times, posterior = file_posteriors(Path(args.file), model, engine, args.chunk_ms)
+    times, posterior = file_posteriors(
+        Path(args.file), model, engine, settings.pipeline.highpass_hz, args.chunk_ms
+    )
     rows = [[round(score, 6) for score in row] for row in posterior.tolist()]
     if args.json:
         print(json.dumps({"t": times, "labels": list(model.labels), "posterior": rows}))
