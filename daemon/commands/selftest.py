@@ -8,8 +8,8 @@ from auricle.configs.loader import add_config_arguments, load_from_arguments
 HELP = "prove that chunk size does not change the events"
 DESCRIPTION = """\
 Runs recordings (the bundled ones, or FILEs) through the configured models at chunk sizes of 10, 30, 80
-and 500 ms and checks that the events are the same (scores within 1e-3, all else equal), that posteriors agree with
-those of the file in one piece (within 1e-4), and that nothing is left over from another stream.
+and 500 ms and checks that the events are the same (scores within 1e-3, all else equal), that posteriors agree
+with those of the file in one piece (within 1e-4), and that nothing is left over from another stream.
 """
 
 
