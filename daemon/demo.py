@@ -4,6 +4,7 @@ This side is what any program that listens to Auricle would be; it imports no to
 """
 
 import contextlib
+import io
 import signal
 import subprocess
 import sys
@@ -22,6 +23,36 @@ from auricle.daemon.events import DAEMON_STREAM, Event
 _QUIET: Final = frozenset({"level", "spectrum", "heartbeat", "latency"})
 _DECIDED: Final = ("keyword", "speech.start", "speech.stop")
 _START_TIMEOUT_S: Final = 60.0
+
+
+class Screen(io.StringIO):
+    """Passes on what is printed, in colour, and keeps it to be saved as a picture."""
+
+    WIDTH = 116
+
+    def __init__(self, out: TextIO) -> None:
+        """Passes on to `out`."""
+        super().__init__()
+        self._out = out
+
+    def write(self, text: str) -> int:
+        """Prints and keeps."""
+        self._out.write(text)
+        self._out.flush()
+        return super().write(text)
+
+    def isatty(self) -> bool:
+        """Claims to be a terminal, for the colours."""
+        return True
+
+    def save(self, path: str, title: str) -> None:
+        """Writes what was printed as SVG."""
+        from rich.console import Console
+        from rich.text import Text
+
+        console = Console(record=True, width=self.WIDTH, file=io.StringIO())
+        console.print(Text.from_ansi(self.getvalue()))
+        console.save_svg(path, title=title)
 
 
 class Demo:
@@ -122,7 +153,7 @@ class Demo:
 
         self._say("")
         if self._latencies:
-            Console(file=self._out).print(table(self._latencies))
+            Console(file=self._out, width=Screen.WIDTH).print(table(self._latencies))
         if len(self._delays_ms) > 1:
             cuts = quantiles(self._delays_ms, n=100, method="inclusive")
             self._say(

@@ -25,11 +25,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--source", choices=("files", "mic"), default="files", help="what to listen to (default: files)"
     )
     parser.add_argument("--all", action="store_true", help="print level and heartbeat events too")
+    parser.add_argument("--save-screen", metavar="FILE.svg", help="also write what was shown as a picture")
     add_config_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the demo; 0 only if the subscriber received what it must."""
-    from auricle.daemon.demo import Demo
+    from auricle.daemon.demo import Demo, Screen
 
-    return Demo(args.source, args.config, args.overrides, show_all=args.all, out=sys.stdout).run()
+    screen = Screen(sys.stdout)
+    out = screen if args.save_screen else sys.stdout
+    status = Demo(args.source, args.config, args.overrides, show_all=args.all, out=out).run()
+    if args.save_screen:
+        screen.save(args.save_screen, "auricle demo")
+    return status
