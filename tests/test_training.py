@@ -1,0 +1,258 @@
+"""Endless streams and the training loop, on a made-up data folder: tones for words, hiss for noise."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from auricle.configs.errors import ConfigError, DataError
+from auricle.models.checkpoint import load_model
+from auricle.pipelines import dev, keyword_data
+from auricle.pipelines.corpus import Corpus
+from auricle.pipelines.keyword_data import WordPlanner
+from auricle.pipelines.recipe import Recipe, load_recipe
+from auricle.pipelines.release import write_model
+from auricle.pipelines.streams import Piece, StreamBatcher
+from auricle.pipelines.targets import BACKGROUND, IGNORE
+from auricle.pipelines.train import Trainer, learning_rate
+from auricle.pipelines.vad_data import VadPlanner
+from auricle.pipelines.vocabulary import COMMANDS, DIGITS, LABELS, UNKNOWN
+
+SMALL = (
+    "network.hidden=24",
+    "network.layers=1",
+    "network.conv_channels=[24]",
+    "network.conv_kernels=[5]",
+    "network.conv_strides=[2]",
+    "augment.room_part=0.0",
+    "augment.simulated_rooms=2",
+    "augment.microphones=3",
+    "training.streams=8",
+    "training.segment_s=1.6",
+    "training.warmup_steps=5",
+    "training.learning_rate=0.01",
+    "training.noise_share=2",
+    "training.evaluate_every=1000",
+)
+VAD = (*SMALL, "vad.speech={talk=1.0}", 'vad.dev_speech=["talk"]', 'vad.noise.sets=["hiss"]')
+
+
+def voice(rng: np.random.Generator, seconds: float, pitch: float) -> np.ndarray:
+    """A buzz of harmonics, loud in the middle."""
+    time = np.arange(round(seconds * 16_000)) / 16_000
+    buzz = sum(np.sin(2 * np.pi * pitch * number * time) / number for number in range(1, 12))
+    return 0.1 * buzz * np.sin(np.pi * time / seconds) ** 0.3 + 1e-4 * rng.standard_normal(len(time))
+
+
+def write(data: Path, name: str, split: str, recordings: list[tuple[str, str, np.ndarray]]) -> None:
+    """Writes a set of (id, text, samples)."""
+    folder, start, lines, parts = data / name, 0.0, [], []
+    folder.mkdir(parents=True, exist_ok=True)
+    for identity, text, samples in recordings:
+        lines.append(
+            {
+                "id": identity,
+                "file": f"{name}/{split}.flac",
+                "start": start,
+                "duration": len(samples) / 16_000,
+                "speaker": f"{split}-someone",
+                ("label" if " " not in text else "text"): text,
+            }
+        )
+        parts.append(samples)
+        start += len(samples) / 16_000
+    (folder / f"{split}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    soundfile.write(folder / f"{split}.flac", np.concatenate(parts), 16_000)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    pause = 1e-4 * rng.standard_normal(8000)
+    for split in ("train", "dev"):
+        talk = [
+            (f"{split}-{number}", "so it is said", np.concatenate([pause, voice(rng, 1.0, pitch), pause]))
+            for number, pitch in enumerate(rng.uniform(90, 250, 6))
+        ]
+        write(root, "talk", split, talk)
+        words = [
+            (f"{split}-{word}-{take}", word, np.concatenate([pause[:3200], voice(rng, 0.5, 80 + 15 * index)]))
+            for index, word in enumerate((*COMMANDS, *DIGITS, "banana"))
+            for take in range(2)
+        ]
+        write(root, "words", split, words)
+    hiss = [(f"hiss-{number}", "hiss", 0.05 * rng.standard_normal(48_000)) for number in range(12)]
+    write(root, "hiss", "train", hiss)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def small_and_quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(dev, "VAD_SECONDS", 7)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # small steps: a second thread only gets in the way
+    yield
+    torch.set_num_threads(threads)
+
+
+def trainer(data: Path, folder: Path, recipe: Recipe) -> Trainer:
+    return Trainer(recipe, Corpus(data, folder / "work"), folder / "run")
+
+
+def counting(rng: np.random.Generator) -> Piece:
+    hops = int(rng.integers(3, 40))
+    level = rng.uniform(-0.5, 0.5)
+    return Piece(np.full(hops * 160, level, np.float32), np.arange(hops, dtype=np.int16), note=level)
+
+
+@pytest.mark.parametrize("hops", [1, 7, 100])
+def test_segments_follow_each_other_exactly(hops: int) -> None:
+    whole = StreamBatcher(counting, streams=2, hops=700, seed=4, delay_hops=6).next()
+    cut = StreamBatcher(counting, streams=2, hops=hops, seed=4, delay_hops=6)
+    parts = [cut.next() for _ in range(700 // hops)]
+    assert torch.equal(torch.cat([part.samples for part in parts], 1), whole.samples)
+    assert torch.equal(torch.cat([part.targets for part in parts], 1), whole.targets)
+    assert (whole.targets[:, :6] == IGNORE).all()
+    assert (whole.targets[:, 6:8] == torch.tensor([0, 1])).all()
+
+
+def test_a_stream_goes_on_from_a_stored_position() -> None:
+    one = StreamBatcher(counting, streams=2, hops=33, seed=4, note_places=True)
+    one.next()
+    stored = one.state_dict()
+    other = StreamBatcher(counting, streams=2, hops=33, seed=4)
+    other.load_state_dict(stored)
+    expected, got = one.next(), other.next()
+    assert torch.equal(expected.samples, got.samples)
+    assert torch.equal(expected.targets, got.targets)
+    first = one.placed[0]
+    assert (first.start_sample, first.stream) == (0, 0)
+
+
+def test_targets_may_reach_over_what_follows() -> None:
+    word = Piece(np.zeros(160 * 4, np.float32), np.array([IGNORE, 5, 5, 5, 5, 5], np.int16))
+    pause = Piece(np.zeros(160 * 3, np.float32), np.array([0, 0, 0], np.int16))
+    pieces = [word, pause, word]
+
+    def planner(rng: np.random.Generator) -> Piece:
+        return pieces.pop(0)
+
+    batch = StreamBatcher(planner, streams=1, hops=9, seed=0).next()
+    assert batch.targets[0].tolist() == [IGNORE, 5, 5, 5, 5, 5, 0, IGNORE, 5]
+
+
+def test_vad_streams_hold_speech_and_its_absence(data: Path, tmp_path: Path) -> None:
+    planner = VadPlanner(Corpus(data, tmp_path), load_recipe("vad", VAD).vad, "train")
+    segment = StreamBatcher(planner, streams=8, hops=1000, seed=1).next()
+    share = (segment.targets == 1).float().mean()
+    assert 0.15 < share < 0.6
+    assert (segment.targets == 0).float().mean() > 0.3
+
+
+def keyword_settings() -> tuple[str, ...]:
+    sets = 'keyword.{}=["words"]', 'keyword.{}=["talk"]'
+    names = [sets[0].format("words"), sets[0].format("dev_words")]
+    names += [sets[1].format("sentences"), sets[1].format("dev_sentences")]
+    return (*SMALL, *names, "keyword.others=[]", "keyword.strings=[]", 'keyword.noise.sets=["hiss"]')
+
+
+def test_keyword_streams_hold_every_word(data: Path, tmp_path: Path) -> None:
+    recipe = load_recipe("keyword", (*keyword_settings(), "keyword.synthetic=false"))
+    planner = WordPlanner(Corpus(data, tmp_path), recipe.keyword, "train")
+    segment = StreamBatcher(planner, streams=16, hops=3000, seed=1).next()
+    assert set(segment.targets.unique().tolist()) == {BACKGROUND, IGNORE, *range(len(LABELS))}
+    assert len(planner.by_label[LABELS.index(UNKNOWN)]) == 2
+
+
+def test_sentences_with_keywords_are_left_out(data: Path, tmp_path: Path) -> None:
+    write(tmp_path / "data", "talk", "train", [(str(n), t, np.zeros(16_000)) for n, t in enumerate(TEXTS)])
+    (tmp_path / "data/words").symlink_to(data / "words")
+    (tmp_path / "data/hiss").symlink_to(data / "hiss")
+    recipe = load_recipe("keyword", (*keyword_settings(), "keyword.synthetic=false"))
+    planner = WordPlanner(Corpus(tmp_path / "data", tmp_path), recipe.keyword, "train")
+    assert [clip.text for clip in planner.sentences] == ["the sun shone upon us"]
+
+
+TEXTS = ("we go home", "the sun shone upon us", "i know it")
+
+
+def test_missing_words_are_named(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keyword_data, "KEYWORDS", frozenset({"banana", "yes", "no"}))
+    monkeypatch.setattr(keyword_data, "LABELS", (*LABELS, "banana"))
+    recipe = load_recipe(
+        "keyword", (*keyword_settings(), "keyword.synthetic=false", 'keyword.words=["talk"]')
+    )
+    with pytest.raises(DataError, match="no train clips of banana, no, yes"):
+        WordPlanner(Corpus(data, tmp_path), recipe.keyword, "train")
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_a_short_training_learns(data: Path, tmp_path: Path, cell: str) -> None:
+    recipe = load_recipe("vad", (*VAD, "training.steps=60", "training.ema_decay=0.8", f"network.cell={cell}"))
+    run = trainer(data, tmp_path, recipe)
+    losses: list[float] = []
+    run.log.loss = lambda step, value: losses.append(value)  # type: ignore[method-assign]
+    run.run()
+    assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:5])
+    assert run.progress.figures["auc_10db"] > 0.8
+    assert (tmp_path / "run/log.csv").read_text().startswith("step,seconds,train_loss,score,auc_0db")
+
+
+def test_resumed_training_ends_with_the_same_weights(data: Path, tmp_path: Path) -> None:
+    recipe = load_recipe("vad", (*VAD, "training.steps=6"))
+    straight = trainer(data, tmp_path / "straight", recipe)
+    straight.run()
+    for _ in range(6):
+        pieces = trainer(data, tmp_path / "pieces", recipe)
+        pieces.resume()
+        pieces.run(minutes=0.0)  # stops after one step
+    assert pieces.progress.step == 6
+    for name, value in straight.network.state_dict().items():
+        assert torch.equal(value, pieces.network.state_dict()[name]), name
+    for name, value in straight.best_network().state_dict().items():
+        assert torch.equal(value, pieces.best_network().state_dict()[name]), name
+
+
+def test_resuming_with_another_recipe_is_refused(data: Path, tmp_path: Path) -> None:
+    trainer(data, tmp_path, load_recipe("vad", (*VAD, "training.steps=1"))).run()
+    changed = trainer(data, tmp_path, load_recipe("vad", (*VAD, "training.steps=2")))
+    with pytest.raises(DataError, match=r"training\.steps: 1 then, 2 now"):
+        changed.resume()
+
+
+def test_the_model_file_carries_its_record(data: Path, tmp_path: Path) -> None:
+    recipe = load_recipe("vad", (*VAD, "training.steps=2"))
+    run = trainer(data, tmp_path, recipe)
+    run.run()
+    digest = write_model(run, tmp_path / "toy.safetensors", "auricle train vad")
+    spec, network, found = load_model(tmp_path / "toy.safetensors")
+    assert (spec.kind, spec.labels, spec.lookahead_frames, found) == ("vad", ("speech",), 2, digest)
+    assert network.config == recipe.network
+    record = json.loads((tmp_path / "toy.json").read_text())
+    assert record["model"] == f"toy@{digest}"
+    assert record["data"]["talk"]["split"] == "train"
+    assert {row["step"] for row in record["curve"]} == {2}
+
+
+def test_settings_are_checked() -> None:
+    assert load_recipe("vad", ["network.cell=lstm"]).name == "vad-lstm"
+    with pytest.raises(ConfigError, match="did you mean 'hidden'"):
+        load_recipe("vad", ["network.hiden=3"])
+    with pytest.raises(ConfigError, match=r"training\.steps wants int, got 'many'"):
+        load_recipe("vad", ["training.steps=many"])
+    with pytest.raises(ConfigError, match="key=value"):
+        load_recipe("vad", ["network.cell"])
+    with pytest.raises(ConfigError, match="shipped are keyword, vad"):
+        load_recipe("song")
+
+
+def test_learning_rate_warms_up_and_decays() -> None:
+    training = load_recipe("vad").training
+    rates = [learning_rate(step, training) for step in range(training.steps)]
+    assert max(rates) == pytest.approx(training.learning_rate)
+    assert rates[0] < rates[training.warmup_steps // 2] < rates[training.warmup_steps]
+    assert rates[-1] < 0.01 * training.learning_rate
