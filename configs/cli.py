@@ -74,6 +74,9 @@ GROUPS: dict[str, dict[str, Command]] = {
     },
     "Models": {
         "train": Command("auricle.pipelines.commands.train", "train a voice-activity or keyword model"),
+        "evaluate": Command(
+            "auricle.pipelines.commands.evaluate", "judge models on held-out speakers and noise"
+        ),
     },
 }
 COMMANDS: dict[str, Command] = {name: command for group in GROUPS.values() for name, command in group.items()}

@@ -5,7 +5,7 @@ import shlex
 import sys
 from pathlib import Path
 
-HELP = "train a voice activity or keyword model from recordings"
+HELP = "train a voice-activity or keyword model"
 
 DESCRIPTION = """\
 Trains a streaming model and writes it as a .safetensors file that `run`, `stream` and `posteriors` take.

@@ -1,0 +1,57 @@
+"""`auricle evaluate`: judges models on people and noise they were not trained on."""
+
+import argparse
+from pathlib import Path
+
+HELP = "judge models on held-out speakers and noise"
+
+DESCRIPTION = """\
+Judges model files of one kind and prints tables with 95 % intervals.
+
+  auricle evaluate models/weights/vad-gru.safetensors models/weights/vad-lstm.safetensors
+  auricle evaluate models/weights/keyword-gru.safetensors --split eval --out runs/figures
+
+Split `dev` is to choose with. Split `eval` is for the figures that are reported: look at it once, when
+nothing is changed any more. Voice activity is judged beside Silero and WebRTC where the packages silero-vad
+and webrtcvad are installed.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = DESCRIPTION
+    parser.add_argument("models", nargs="+", type=Path, help="model files, all of one kind")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the sets")
+    parser.add_argument("--work", type=Path, default=Path("runs"), help="folder for decoded audio")
+    parser.add_argument("--split", choices=("dev", "eval"), default="dev", help="default dev")
+    parser.add_argument("--out", type=Path, help="folder for NAME-SPLIT.md and NAME-SPLIT.json")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Judges the models."""
+    import json
+
+    import torch
+
+    from auricle.configs.errors import DataError
+    from auricle.models.checkpoint import load_model
+    from auricle.pipelines.corpus import Corpus
+    from auricle.pipelines.evaluate import evaluate_keyword, evaluate_vad
+
+    torch.set_num_threads(1)
+    corpus = Corpus(args.data, args.work, allow_eval=args.split == "eval")
+    kinds = {load_model(path)[0].kind for path in args.models}
+    if len(kinds) != 1:
+        raise DataError(f"models of different kinds: {', '.join(sorted(kinds))}; evaluate one kind at a time")
+    if kinds == {"vad"}:
+        reports = {"vad": evaluate_vad(args.models, corpus, args.split)}
+    else:
+        reports = {path.stem: evaluate_keyword(path, corpus, args.split) for path in args.models}
+    for name, (text, figures) in reports.items():
+        print(text)
+        if args.out:
+            args.out.mkdir(parents=True, exist_ok=True)
+            (args.out / f"{name}-{args.split}.md").write_text(text)
+            (args.out / f"{name}-{args.split}.json").write_text(json.dumps(figures, indent=1) + "\n")
+    return 0

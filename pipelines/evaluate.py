@@ -1,0 +1,125 @@
+"""Figures for model files, as Markdown to read and plain values for machines."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from auricle.pipelines.corpus import Corpus
+from auricle.pipelines.evaluate_keyword import (
+    KeywordJudge,
+    accuracy,
+    confusions,
+    event_accuracy,
+    false_alarms,
+)
+from auricle.pipelines.evaluate_vad import (
+    Detector,
+    auricle_detector,
+    judge,
+    make_streams,
+    silero_detector,
+    speech_share,
+    webrtc_detector,
+)
+from auricle.pipelines.metrics import Interval
+
+logger = logging.getLogger(__name__)
+
+REFERENCES: dict[str, Callable[[], Detector]] = {
+    "Silero": lambda: silero_detector(0),
+    "Silero, one chunk later": lambda: silero_detector(1),
+    "WebRTC": webrtc_detector,
+}
+
+
+def evaluate_vad(paths: Sequence[Path], corpus: Corpus, split: str) -> tuple[str, dict[str, Any]]:
+    """Judges voice-activity models, beside Silero and WebRTC where their packages are installed."""
+    streams = make_streams(corpus, split)
+    detectors = {path.stem: auricle_detector(path) for path in paths}
+    for name, make in REFERENCES.items():
+        try:
+            detectors[name] = make()
+        except ImportError:
+            logger.warning("%s left out: its package is not installed", name)
+    figures = judge(streams, detectors)
+    hours, share = speech_share(streams)
+    columns = list(next(iter(figures.values())))
+    rows = [[name, *(str(values[column]) for column in columns)] for name, values in figures.items()]
+    text = (
+        f"ROC-AUC on 30 ms frames, {split} speakers in {split} noise, {hours:.2f} h of frames for each "
+        f"SNR, {share:.0%} of them speech; 95 % intervals by drawing streams anew.\n\n"
+        + _table(["detector", *columns], rows)
+    )
+    return text, {"auc": _plain(figures), "hours": hours, "speech_share": share}
+
+
+def evaluate_keyword(path: Path, corpus: Corpus, split: str) -> tuple[str, dict[str, Any]]:
+    """Judges a keyword model on words in one stream, on sentences, and on noise."""
+    model = KeywordJudge(path, corpus, split)
+    frame = model.spec.frame_samples
+    heard = model.words()
+    words, spaced = accuracy(heard, frame), accuracy(model.words(gap_s=0.3), frame)
+    everything = accuracy(model.words(("speechcommands", "fsdd")), frame)
+    reported = event_accuracy(heard, frame)
+    sentences, hours = model.sentences()
+    alarms = false_alarms(sentences, hours, frame)
+    noise, noise_hours = model.noise()
+    noise_alarms = false_alarms(noise, noise_hours, frame)
+    figures = {
+        "clips": words["clips"],
+        "10 words + unknown + silence": words["accuracy_12"],
+        "the same, 0.3 s of silence after each clip": spaced["accuracy_12"],
+        "all 22 labels": words["accuracy_22"],
+        "all 22 labels, with fsdd": everything["accuracy_22"],
+        "keywords reported right": reported["keywords"],
+        "others rightly not reported": reported["others"],
+        "sentence hours": hours,
+        "false alarms per hour of sentences": alarms,
+        "noise hours": noise_hours,
+        "false alarms per hour of noise": noise_alarms,
+        "by class": everything["by_class"],
+        "confusions": confusions(everything["confusion"]),
+    }
+    return _keyword_text(path.stem, split, figures), {"keyword": _plain(figures)}
+
+
+def _keyword_text(name: str, split: str, figures: Mapping[str, Any]) -> str:
+    single = [[key, str(value)] for key, value in figures.items() if isinstance(value, Interval)]
+    alarms = figures["false alarms per hour of sentences"]
+    noise = figures["false alarms per hour of noise"]
+    rates = [[f"{key:.1f}", _rate(value), _rate(noise[key])] for key, value in alarms.items()]
+    classes = [[word, str(value)] for word, value in figures["by class"].items()]
+    mistakes = ", ".join(f"{said} as {heard} ({count})" for said, heard, count in figures["confusions"])
+    return "\n".join(
+        [
+            f"{name} on {split}: {figures['clips']} clips of Speech Commands in one stream, state carried.\n",
+            _table(["figure", "share right [95 %]"], single),
+            f"\nFalse alarms per hour: {figures['sentence hours']:.2f} h of sentences without keywords, "
+            f"{figures['noise hours']:.2f} h of noise.\n",
+            _table(["threshold", "sentences", "noise"], rates),
+            "\nBy class, with the digits of fsdd:\n",
+            _table(["class", "recall [95 %]"], classes),
+            f"\nMost frequent mistakes: {mistakes}.\n",
+        ]
+    )
+
+
+def _rate(value: Interval) -> str:
+    return f"{value.value:.0f} [{value.low:.0f}, {value.high:.0f}]"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    """Turns intervals and keys into what JSON can hold."""
+    if isinstance(value, Interval):
+        return {"value": value.value, "low": value.low, "high": value.high}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return value
