@@ -1,0 +1,99 @@
+"""Figures of merit and the decisions they count."""
+
+import numpy as np
+import pytest
+
+from auricle.pipelines.decide import events, smooth, word_scores
+from auricle.pipelines.dev import lay_out, to_twelve
+from auricle.pipelines.evaluate_keyword import Heard, confusions, event_accuracy
+from auricle.pipelines.evaluate_vad import Streams, judge
+from auricle.pipelines.metrics import bootstrap, proportion, rate_per_hour, roc_auc
+from auricle.pipelines.streams import Piece, Placed
+from auricle.pipelines.vocabulary import LABELS, SILENCE_INDEX, UNKNOWN_INDEX
+
+FRAME = 640
+YES, NO = LABELS.index("yes"), LABELS.index("no")
+
+
+def posterior(frames: int, *words: tuple[int, int, int]) -> np.ndarray:
+    """Silence with words (label, first frame, last frame)."""
+    result = np.zeros((frames, len(LABELS)), np.float32)
+    result[:, SILENCE_INDEX] = 1
+    for label, first, last in words:
+        result[first:last] = np.eye(len(LABELS), dtype=np.float32)[label]
+    return result
+
+
+def test_auc_counts_ties_half() -> None:
+    rng = np.random.default_rng(0)
+    scores, truth = rng.integers(0, 6, 300).astype(np.float32), rng.random(300) < 0.4
+    pairs = scores[truth][:, None] - scores[~truth][None, :]
+    assert roc_auc(scores, truth) == pytest.approx(((pairs > 0) + 0.5 * (pairs == 0)).mean())
+    assert roc_auc(truth.astype(np.float32), truth) == 1.0
+    assert np.isnan(roc_auc(scores, np.ones(300, bool)))
+
+
+def test_intervals_hold_the_value_and_narrow_with_data() -> None:
+    few, many = proportion(9, 10), proportion(900, 1000)
+    assert few.low < few.value == 0.9 < few.high <= 1
+    assert many.high - many.low < few.high - few.low
+    none = rate_per_hour(0, 2.0)
+    assert (none.value, none.low) == (0, 0)
+    assert none.high == pytest.approx(3.689 / 2, abs=1e-3)
+    values = np.random.default_rng(1).normal(5, 1, 100)
+    mean = bootstrap(lambda rows: float(values[rows].mean()), 100)
+    assert mean.low < values.mean() < mean.high
+    assert mean.high - mean.low == pytest.approx(4 * values.std() / 10, rel=0.3)
+
+
+def test_smoothing_is_causal() -> None:
+    row = posterior(6, (YES, 3, 4))
+    assert smooth(row, 3)[:, YES] == pytest.approx([0, 0, 0, 1 / 3, 1 / 3, 1 / 3])
+
+
+def test_events_are_counted_once() -> None:
+    row = posterior(100, (YES, 10, 20), (NO, 60, 70), (UNKNOWN_INDEX, 80, 90))
+    assert [(frame, label) for frame, label, _ in events(row, FRAME, 0.9)] == [(12, YES), (62, NO)]
+
+
+def test_words_are_sought_in_their_own_time() -> None:
+    placed = [
+        Placed(0, 0, 16_000, YES),
+        Placed(0, 16_000, 32_000, NO),
+        Placed(0, 32_000, 48_000, SILENCE_INDEX),
+    ]
+    row = posterior(80, (YES, 18, 28), (NO, 40, 48))
+    truth, found = word_scores(row[None], placed, FRAME)
+    assert truth.tolist() == [YES, NO, SILENCE_INDEX]
+    assert found.tolist() == [YES, NO, SILENCE_INDEX]
+    figures = event_accuracy(Heard(row[None], placed), FRAME)
+    assert figures["keywords"].value == 1.0
+    assert figures["others"].value == 1.0
+
+
+def test_digits_are_unknown_among_twelve() -> None:
+    labels = np.array([SILENCE_INDEX, UNKNOWN_INDEX, YES, LABELS.index("zero"), LABELS.index("nine")])
+    assert to_twelve(labels).tolist() == [0, 1, YES, 1, 1]
+
+
+def test_confusions_are_sorted() -> None:
+    table = np.zeros((len(LABELS), len(LABELS)), int)
+    table[YES, YES], table[YES, NO], table[NO, YES] = 9, 2, 3
+    assert confusions(table) == [("no", "yes", 3), ("yes", "no", 2)]
+
+
+def test_streams_are_laid_end_to_end() -> None:
+    pieces = [Piece(np.full(160 * (3 + n), n, np.float32), np.zeros(0, np.int16), n) for n in range(5)]
+    samples, placed = lay_out(pieces, 2)
+    for place in placed:
+        assert (samples[place.stream, place.start_sample : place.end_sample] == place.note).all()
+    assert samples.shape[1] % 320 == 0
+
+
+def test_detectors_are_judged_on_the_same_frames() -> None:
+    targets = np.tile(np.array([0, 1, 1, 0, -1], np.int64), (3, 8))
+    speech = np.repeat((targets == 1) * 0.5, 480, axis=1).astype(np.float32)
+    streams = Streams(speech, 0.001 * np.ones_like(speech), targets)
+    loudness = judge(streams, {"loud": lambda row: row.reshape(-1, 480).mean(1)})["loud"]
+    assert loudness["0 dB"].value == 1.0
+    assert set(loudness) == {"0 dB", "5 dB", "10 dB", "0-10 dB"}
