@@ -11,6 +11,7 @@ import numpy as np
 
 from auricle.configs.settings import Settings
 from auricle.daemon.bus import RecordingPublisher
+from auricle.daemon.detectors import build_detectors
 from auricle.daemon.events import Event
 from auricle.daemon.offline import offline_shared, stream_blocks, stream_file
 from auricle.daemon.posteriors import file_posteriors
@@ -35,14 +36,17 @@ class Check(NamedTuple):
 
 
 def run_checks(files: Sequence[Path], settings: Settings, engine: "Engine") -> Iterator[Check]:
-    """Yields the outcome of each check as it is known."""
+    """Yields the outcome of each check as it is known: configured models, then all that are installed."""
+    from auricle.models.zoo import shipped
+
     for path in files:
         reference = file_events(path, settings, engine, CHUNKS_MS[0])
         for chunk_ms in CHUNKS_MS[1:]:
             yield check_events(path, chunk_ms, reference, file_events(path, settings, engine, chunk_ms))
         yield check_isolation(path, settings, engine)
-    models = dict.fromkeys(d.model for d in offline_shared(settings, engine, RecordingPublisher()).detectors)
-    for model in models:
+    configured = [detector.model for detector in build_detectors(settings, engine)]
+    installed = [engine.load(name) for name in shipped()]
+    for model in dict.fromkeys([*configured, *installed]):
         for path in files:
             yield check_posteriors(path, model, settings, engine)
 
