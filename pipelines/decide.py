@@ -15,7 +15,7 @@ from auricle.pipelines.vocabulary import SILENCE_INDEX, UNKNOWN_INDEX
 Posteriors = NDArray[np.float32]
 
 SMOOTH_FRAMES = 3
-THRESHOLD = 0.6
+THRESHOLD = 0.7
 """A keyword is reported where its smoothed posterior reaches this."""
 REFRACTORY_S = 0.8
 HEARD_FROM_S = 0.2

@@ -4,6 +4,7 @@ Sentences and sounds are BACKGROUND: silence or unknown, whichever the model pre
 Sentences that hold a keyword are left out: when it is spoken in them is not known.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from auricle.configs.errors import DataError
 from auricle.pipelines.corpus import SAMPLE_RATE, Clip, Corpus
+from auricle.pipelines.found_words import read_found
 from auricle.pipelines.sounds import (
     NoiseConfig,
     NoisePlanner,
@@ -79,6 +81,16 @@ class KeywordData:
     """Decides voices, speeds and pitches; another one means synthesising anew (minutes)."""
     synthetic_share: float = 0.22
     """Weight of a synthetic word against a recorded one (both grow with the root of their number)."""
+    fluent: bool = True
+    """Whether to use the words that `mining` found in sentences."""
+    fluent_share: float = 0.3
+    """Weight of such a word against a single one."""
+    early_weight: float = 0.5
+    """Of the loss in the part of a word that may be another's: silence and the word are both right there."""
+    background_weight: float = 1.2
+    """Of the loss where no keyword is spoken, against 1 where one is: higher means fewer false alarms."""
+    silence_weight: float = 0.5
+    """Of the loss in silence: easy and long, it must not drown the words."""
     noise: NoiseConfig = field(default_factory=lambda: NoiseConfig(babble_part=0.15))
     command_part: float = 0.36
     digit_part: float = 0.18
@@ -99,6 +111,8 @@ class WordClip:
     clip: Clip
     label: int
     place: Word | None = None
+    share: float = 1.0
+    """Weight against words of the same label in other sets."""
 
 
 class WordPlanner:
@@ -113,6 +127,8 @@ class WordPlanner:
         if train:
             self._list_words(split, tuple(name for name in data.others if name not in data.words))
             self._list_strings(data.strings)
+            if data.fluent:
+                self._list_fluent()
             if data.synthetic:
                 for clip in synthesise(corpus.work, synthesis_plan(), data.synthetic_seed):
                     self._add(clip)
@@ -151,7 +167,9 @@ class WordPlanner:
             return
         else:
             label = UNKNOWN_INDEX
-        self.by_label[label].append(WordClip(clip, label))
+        scarce = clip.set == SYNTHETIC and label != UNKNOWN_INDEX
+        share = self.data.synthetic_share if scarce else 1.0
+        self.by_label[label].append(WordClip(clip, label, share=share))
 
     def _list_strings(self, sets: Sequence[str]) -> None:
         """Cuts strings of digits apart where there are exactly as many bursts of speech as words."""
@@ -166,15 +184,24 @@ class WordPlanner:
                 label = LABELS.index(text)
                 self.by_label[label].append(WordClip(clip, label, place))
 
-    def _weigh(self, words: Sequence[WordClip]) -> "DrawWord":
-        """Weights sets of clips by the root of their size, synthetic ones less."""
-        counts: dict[str, int] = {}
-        for word in words:
-            counts[word.clip.set] = counts.get(word.clip.set, 0) + 1
-        share = {name: count**0.5 for name, count in counts.items()}
-        if SYNTHETIC in share and words[0].label != UNKNOWN_INDEX:
-            share[SYNTHETIC] *= self.data.synthetic_share
-        return DrawWord(words, [share[word.clip.set] / counts[word.clip.set] for word in words])
+    def _list_fluent(self) -> None:
+        """Adds words inside sentences, where their time is known."""
+        found = read_found()
+        clips = {
+            (name, clip.id): clip
+            for name in sorted({entry.set for entry in found} & set(self.data.sentences + self.data.words))
+            for clip in self.corpus.clips(name, "train")
+        }
+        for entry in found:
+            if clip := clips.get((entry.set, entry.id)):
+                label = LABELS.index(entry.word)
+                self.by_label[label].append(WordClip(clip, label, entry.place, self.data.fluent_share))
+
+    @staticmethod
+    def _weigh(words: Sequence[WordClip]) -> "DrawWord":
+        """Weights sets of clips by the root of their size and their share."""
+        counts = Counter((word.clip.set, word.share) for word in words)
+        return DrawWord(words, [word.share * counts[word.clip.set, word.share] ** -0.5 for word in words])
 
     def _list_sentences(self, split: str, sets: Sequence[str]) -> list[Clip]:
         forbidden = KEYWORDS | HOMOPHONES
@@ -207,7 +234,7 @@ class WordPlanner:
 
     def _word(self, rng: np.random.Generator, label: str) -> Piece:
         word = self.draw[LABELS.index(label)](rng)
-        samples, place = self.cut(word, rng.uniform(0.88, 1.12))
+        samples, place = self.cut(word, rng.uniform(0.9, 1.1))
         if rng.random() < self.data.tight_part:
             start = max(0, place.start - int(rng.integers(12)))
             end = place.end + int(rng.integers(2, 14))

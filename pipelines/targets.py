@@ -1,7 +1,8 @@
 """What each 10 ms of a clean recording should be called, decided by energy before anything is mixed in.
 
-All functions work on hops of 160 samples. Targets are class numbers `(T,)` with two special values:
-`IGNORE` (do not care) and `BACKGROUND` (silence or unknown, but no keyword).
+All functions work on hops of 160 samples. Targets are class numbers `(T,)` with special values below zero:
+`IGNORE` (do not care), `BACKGROUND` (silence or unknown, but no keyword)
+and `NOT_YET + k` (silence or class k).
 
 Shape letters: N samples, T hops.
 """
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 HOP_SAMPLES = 160
 IGNORE = -1
 BACKGROUND = -2
+NOT_YET = -100
+"""`NOT_YET + k`: either silence or class k, but nothing else: the part of a word that may be another's."""
 
 Floats = NDArray[np.float32]
 Targets = NDArray[np.int16]
@@ -164,7 +167,7 @@ def find_words(levels_db: Floats, count: int, least_hops: int = 15, most_hops: i
 
 
 def word_targets(count: int, word: Word, label: int, rule: WordRule, *, silence: int = 0) -> Targets:
-    """Labels a clip of one word: IGNORE while it is ambiguous, then `label`, silence elsewhere.
+    """Labels a clip of one word: silence or `label` while it may be another, then `label`, silence elsewhere.
 
     Args:
         count: hops of the clip; the label's tail may end beyond it.
@@ -180,6 +183,6 @@ def word_targets(count: int, word: Word, label: int, rule: WordRule, *, silence:
     targets = np.full(count + rule.tail_hops, silence, np.int16)
     targets[count:] = IGNORE
     known = word.start + round(rule.known_part * (word.end - word.start))
-    targets[word.start : known] = IGNORE
+    targets[word.start : known] = NOT_YET + label
     targets[known : word.end + rule.tail_hops] = label
     return targets

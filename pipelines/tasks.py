@@ -17,12 +17,9 @@ from auricle.pipelines.dev import KeywordDev, VadDev
 from auricle.pipelines.keyword_data import WordPlanner
 from auricle.pipelines.recipe import Recipe
 from auricle.pipelines.streams import Planner
-from auricle.pipelines.targets import BACKGROUND, IGNORE
+from auricle.pipelines.targets import BACKGROUND, IGNORE, NOT_YET
 from auricle.pipelines.vad_data import VadPlanner
 from auricle.pipelines.vocabulary import LABELS, SILENCE_INDEX, UNKNOWN_INDEX
-
-SILENCE_WEIGHT = 0.5
-"""Silence is easy and long: it must not drown the words."""
 
 
 class Task(ABC):
@@ -79,16 +76,23 @@ class KeywordTask(Task):
     def __init__(self, corpus: Corpus, recipe: Recipe, frontend: LogMel) -> None:
         """Prepares the training streams and the dev streams."""
         planner = WordPlanner(corpus, recipe.keyword, "train")
+        self.data = recipe.keyword
         self.planner, self.noise, self.clips = planner, planner.noise, planner.clips
         self.dev = KeywordDev(WordPlanner(corpus, recipe.keyword, "dev"), recipe, frontend)
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy; where no keyword is spoken, silence and unknown count as one class."""
+        """Cross-entropy; where two classes are right, their probabilities count together."""
         log_probs = logits.log_softmax(-1)
-        quiet = torch.logaddexp(log_probs[..., SILENCE_INDEX], log_probs[..., UNKNOWN_INDEX])
-        chosen = log_probs.gather(-1, targets.clamp(min=0)[..., None])[..., 0]
-        gain = torch.where(targets == BACKGROUND, quiet, chosen)
-        weight = torch.where(targets == SILENCE_INDEX, SILENCE_WEIGHT, 1.0) * (targets != IGNORE)
+        silence = log_probs[..., SILENCE_INDEX]
+        early = targets < BACKGROUND
+        label = torch.where(early, targets - NOT_YET, targets)
+        label = torch.where(targets == BACKGROUND, UNKNOWN_INDEX, label).clamp(min=0)
+        chosen = log_probs.gather(-1, label[..., None])[..., 0]
+        gain = torch.where(early | (targets == BACKGROUND), torch.logaddexp(silence, chosen), chosen)
+        weight = (targets != IGNORE).float()
+        weight = torch.where(early, self.data.early_weight, weight)
+        weight = torch.where(targets == SILENCE_INDEX, self.data.silence_weight, weight)
+        weight = torch.where(targets == BACKGROUND, self.data.background_weight, weight)
         return -(gain * weight).sum() / weight.sum().clamp(min=1.0)
 
     def evaluate(self, network: Network) -> dict[str, float]:

@@ -13,11 +13,12 @@ from auricle.configs.errors import ConfigError, DataError
 from auricle.models.checkpoint import load_model
 from auricle.pipelines import dev, keyword_data
 from auricle.pipelines.corpus import Corpus
-from auricle.pipelines.keyword_data import WordPlanner
+from auricle.pipelines.keyword_data import KeywordData, WordPlanner
 from auricle.pipelines.recipe import Recipe, load_recipe
 from auricle.pipelines.release import write_model
 from auricle.pipelines.streams import Piece, StreamBatcher
-from auricle.pipelines.targets import BACKGROUND, IGNORE
+from auricle.pipelines.targets import BACKGROUND, IGNORE, NOT_YET
+from auricle.pipelines.tasks import KeywordTask
 from auricle.pipelines.train import Trainer, learning_rate
 from auricle.pipelines.vad_data import VadPlanner
 from auricle.pipelines.vocabulary import COMMANDS, DIGITS, LABELS, UNKNOWN
@@ -164,7 +165,8 @@ def test_keyword_streams_hold_every_word(data: Path, tmp_path: Path) -> None:
     recipe = load_recipe("keyword", (*keyword_settings(), "keyword.synthetic=false"))
     planner = WordPlanner(Corpus(data, tmp_path), recipe.keyword, "train")
     segment = StreamBatcher(planner, streams=16, hops=3000, seed=1).next()
-    assert set(segment.targets.unique().tolist()) == {BACKGROUND, IGNORE, *range(len(LABELS))}
+    early = {NOT_YET + label for label in range(1, len(LABELS))}
+    assert set(segment.targets.unique().tolist()) - {IGNORE} == {BACKGROUND, *range(len(LABELS)), *early}
     assert len(planner.by_label[LABELS.index(UNKNOWN)]) == 2
 
 
@@ -256,3 +258,21 @@ def test_learning_rate_warms_up_and_decays() -> None:
     assert max(rates) == pytest.approx(training.learning_rate)
     assert rates[0] < rates[training.warmup_steps // 2] < rates[training.warmup_steps]
     assert rates[-1] < 0.01 * training.learning_rate
+
+
+def test_either_of_two_classes_may_be_right() -> None:
+    task = KeywordTask.__new__(KeywordTask)
+    task.data = KeywordData(early_weight=1.0, background_weight=1.0, silence_weight=1.0)
+    sure = 20 * torch.eye(len(LABELS))[None, [0, 1, 5, 6]]  # silence, unknown, and two words
+
+    def wrong(target: int) -> list[bool]:
+        targets = [
+            torch.tensor([[target if index == frame else IGNORE for index in range(4)]]) for frame in range(4)
+        ]
+        return [bool(task.loss(sure, one) > 5) for one in targets]
+
+    assert wrong(0) == [False, True, True, True]
+    assert wrong(5) == [True, True, False, True]
+    assert wrong(BACKGROUND) == [False, False, True, True]
+    assert wrong(NOT_YET + 5) == [False, True, False, True]
+    assert task.loss(sure, torch.full((1, 4), IGNORE)) == 0
