@@ -5,11 +5,20 @@ import argparse
 from auricle.configs import loader
 from auricle.configs.explain import explain, show
 
-HELP = "Shows, checks and explains the configuration; without options, what is in force as TOML."
+HELP = "show, check and explain the configuration"
+DESCRIPTION = """\
+Prints what is in force as TOML, or says what is wrong with it.
+
+  auricle config --explain > my.toml            every key, its meaning and default: a file to start from
+  auricle config --config my.toml               check it, and see it with all defaults filled in
+  auricle config --set vad.onset=0.6            the same for one value
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of `auricle config`."""
+    parser.description = DESCRIPTION
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         "--explain",
@@ -27,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ConfigError: the configuration cannot be used.
     """
+    settings = loader.load_from_arguments(args)
     if args.list:
         for name, path in loader.shipped_configs().items():
             first_line = path.read_text(encoding="utf-8").partition("\n")[0]
@@ -34,5 +44,5 @@ def run(args: argparse.Namespace) -> int:
     elif args.explain:
         print(explain(), end="")
     else:
-        print(show(loader.load_from_arguments(args)), end="")
+        print(show(settings), end="")
     return 0

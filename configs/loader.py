@@ -37,12 +37,12 @@ def find_config(config: str | os.PathLike[str]) -> Path:
         ConfigError: there's no such file.
     """
     path, shipped = Path(config), shipped_configs()
-    if path.is_file():
+    if path.exists() and not path.is_dir():  # a pipe is fine, too: --config <(make-config)
         return path
-    if path.is_dir():
-        raise ConfigError(f"{path}: expected a TOML file, got a folder; name the file in it")
     if str(config).removesuffix(".toml") in shipped:
         return shipped[str(config).removesuffix(".toml")]
+    if path.is_dir():
+        raise ConfigError(f"{path}: expected a TOML file, got a folder; name the file in it")
     neighbours = [str(neighbour) for neighbour in path.parent.glob("*.toml")] if path.parent.is_dir() else []
     nearest = difflib.get_close_matches(str(config), [*shipped, *neighbours], n=1)
     hint = f"did you mean {nearest[0]}?" if nearest else "check the path"

@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import quantiles
 from typing import Any, Final, TextIO
 
+from auricle.configs.cli import EXIT_INTERRUPTED
 from auricle.daemon.bundled import Expectation, Recording, recordings
 from auricle.daemon.client import Subscriber
 from auricle.daemon.event_text import EventPrinter
@@ -73,6 +74,7 @@ class Demo:
         self._recordings = recordings() if source == "files" else []
         self._config, self._overrides = config, tuple(overrides)
         self._show_all, self._out = show_all, out
+        self._interrupted = False
         self._events: list[Event] = []
         self._delays_ms: list[float] = []
         self._latencies: dict[str, dict[str, Any]] = {}
@@ -86,6 +88,8 @@ class Demo:
                 self._listen(daemon, subscriber)
                 lost = subscriber.lost_total
         if daemon.returncode:
+            if self._interrupted:
+                return EXIT_INTERRUPTED
             self._say(f"\nthe daemon failed (exit status {daemon.returncode}); its message stands above")
             return 1
         self._report()
@@ -102,13 +106,19 @@ class Demo:
         for setting in settings:
             command += ["--set", setting]
         daemon = subprocess.Popen(command)
-        # Ctrl-C reaches both processes: the daemon says good-bye, and this one listens until it has.
-        before = signal.signal(signal.SIGINT, lambda *_: None)
+
+        # The daemon says good-bye, and this process listens until it has.
+        def stop(number: int, _: object) -> None:
+            self._interrupted = True
+            daemon.send_signal(number)
+
+        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield daemon
             daemon.wait(timeout=30)
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
             if daemon.poll() is None:
                 daemon.kill()
                 daemon.wait()

@@ -23,6 +23,17 @@ _LOWEST_BIN_HZ = 50.0
 _SPECTRUM_WINDOW = 1024  # 64 ms; bins of 15.6 Hz
 
 
+MAX_AMPLITUDE: Final = np.float32(100.0)
+"""40 dB above full scale: room for a wrong gain, and far from where features overflow."""
+
+
+def bounded(samples: FloatArray) -> FloatArray:
+    """Limits samples (n,) to `MAX_AMPLITUDE`, NaN becoming silence: one of them would poison every state."""
+    if len(samples) and not np.abs(samples).max() <= MAX_AMPLITUDE:
+        return np.clip(np.nan_to_num(samples, nan=0.0), -MAX_AMPLITUDE, MAX_AMPLITUDE)
+    return samples
+
+
 class HighPassState(NamedTuple):
     """Memory of the filter: `zi` (2,) float64."""
 

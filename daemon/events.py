@@ -181,17 +181,19 @@ def _excerpt(message: bytes | str) -> str:
 
 
 class Sequencer:
-    """Hands out the numbers of a stream's events, without holes."""
+    """Numbers each stream's events, without holes."""
 
     def __init__(self) -> None:
         """Starts every stream at 0."""
         self._next: dict[str, int] = {}
 
-    def next(self, stream: str) -> int:
-        """Returns the number of the stream's next event, which must then be published."""
-        seq = self._next.get(stream, 0)
-        self._next[stream] = seq + 1
-        return seq
+    def number(self, stream: str) -> int:
+        """Number of the stream's next event."""
+        return self._next.get(stream, 0)
+
+    def published(self, event: Event) -> None:
+        """Counts an event that went out; one that could not be published leaves its number to the next."""
+        self._next[event.stream] = event.seq + 1
 
 
 class SequenceLedger:

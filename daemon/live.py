@@ -42,8 +42,14 @@ class LiveStream:
         self._pipeline: StreamPipeline | None = None
         self._early: list[tuple[str, dict[str, Any]]] = []
         self._lost_seen = 0
+        self._failure: AuricleError | None = None
         self.over = False
         """The source has ended and everything it gave is processed."""
+
+    @property
+    def error(self) -> AuricleError | None:
+        """Why the stream gave up: its source, or the pipeline behind it."""
+        return self._failure or self.source.error
 
     @property
     def frames(self) -> int:
@@ -102,7 +108,11 @@ class LiveStream:
     def fail(self, error: Exception) -> None:
         """Ends the stream after an error inside the pipeline; other streams go on."""
         self.over = True
-        code = error.code if isinstance(error, AuricleError) else "internal"
+        if isinstance(error, AuricleError):
+            self._failure, code = error, error.code
+        else:
+            self._failure = AuricleError(f"stream {self.name} failed: {error!r}; see the log")
+            code = "internal"
         logger.error("stream %s failed: %s", self.name, error, exc_info=error)
         self.announce("error", event_data.error(code, str(error), "see the log; the other streams go on"))
         self.source.stop()

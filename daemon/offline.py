@@ -1,13 +1,16 @@
 """Recordings through the very same pipeline as live audio, at full speed, dated in sample time."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from auricle.configs.settings import Settings, StreamSettings
-from auricle.daemon.bus import EventSink
+from auricle.daemon.bus import EventSink, NullPublisher
 from auricle.daemon.detectors import build_detectors
-from auricle.daemon.events import Sequencer
+from auricle.daemon.events import SAMPLE_RATE, Sequencer
 from auricle.daemon.ring import FloatArray, Span
 from auricle.daemon.sources.file import probe, read_blocks
 from auricle.daemon.stream import Shared, StreamPipeline
@@ -51,3 +54,10 @@ def stream_blocks(blocks: Iterable[FloatArray], rate: int, shared: Shared, name:
         total += len(block)
     pipeline.finish()
     return total
+
+
+def warm_up(shared: Shared) -> None:
+    """Runs a second of faint noise through a pipeline of its own: the first steps of a model take seconds."""
+    silent = replace(shared, sink=NullPublisher(), sequencer=Sequencer())
+    noise = np.random.default_rng(0).normal(0, 1e-3, SAMPLE_RATE).astype(np.float32)
+    stream_blocks([noise], SAMPLE_RATE, silent, "warm-up")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auricle.configs.errors import ConfigError
-from auricle.daemon.dsp import HighPass
+from auricle.daemon.dsp import HighPass, bounded
 from auricle.daemon.events import SAMPLE_RATE
 from auricle.daemon.lane import ModelLane
 from auricle.daemon.resample import Resampler
@@ -41,7 +41,7 @@ def file_posteriors(
     resampler, highpass = Resampler(rate), HighPass(highpass_hz)
     parts = [resampler.process(block) for block in read_blocks(path, rate)]
     parts.append(resampler.process(np.empty(0, dtype=np.float32), last=True))
-    samples = highpass.process(np.concatenate(parts))
+    samples = highpass.process(bounded(np.concatenate(parts)))
     return posteriors(samples, model, engine, chunk_ms * SAMPLE_RATE // 1000)
 
 

@@ -185,11 +185,12 @@ class SampleRing:
         """
         if self._published == self._consumed:
             return None
-        return self.read_into(np.empty(min(max_samples, self.queued_samples), dtype=np.float32))
+        # Room for one sample at least: the writer may add some after the count is taken.
+        return self.read_into(np.empty(min(max_samples, max(self.queued_samples, 1)), dtype=np.float32))
 
     def read_into(self, out: FloatArray) -> Span | None:
         """Like `read`, into `out` (n,) of the caller; `samples` is then a view of it."""
-        assert len(out) > 0 or self.queued_samples == 0, "a read wants room for at least one sample"
+        assert len(out) > 0, "a read wants room for at least one sample"
         published = self._published
         if self._consumed == published:
             return None

@@ -5,30 +5,27 @@ fill their rings from threads of their own and ring one shared bell, on which th
 """
 
 import logging
-import os
 import select
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
+from auricle.configs.errors import AuricleError, ConfigError
 from auricle.configs.settings import Settings, StreamSettings
 from auricle.daemon import event_data
-from auricle.daemon.bus import EventSink, NullPublisher, Publisher
+from auricle.daemon.bus import Publisher
 from auricle.daemon.detectors import build_detectors
 from auricle.daemon.events import DAEMON_STREAM, SAMPLE_RATE, Event, Sequencer
 from auricle.daemon.ingress_server import IngressServer
 from auricle.daemon.live import LiveStream
-from auricle.daemon.offline import stream_blocks
+from auricle.daemon.offline import warm_up
 from auricle.daemon.ring import Doorbell
 from auricle.daemon.sources.base import Source, open_source
 from auricle.daemon.stream import Shared
-from auricle.daemon.trace import TraceWriter
+from auricle.daemon.trace import TracedSink, TraceWriter
+from auricle.daemon.upkeep import Timer, resident_mb
 
 if TYPE_CHECKING:
     from auricle.models.engine import Engine
@@ -39,23 +36,6 @@ _POLL_S: Final = 0.1
 """How often sources are asked for notices: they ring the bell themselves when it is urgent."""
 _KEPT_ENDED: Final = 64
 """Streams that have ended and whose latencies are still told at the end."""
-
-
-class TracedSink:
-    """Hands every event to a publisher and to a trace."""
-
-    def __init__(self, publisher: EventSink, trace: TraceWriter) -> None:
-        """Takes both; closing closes the publisher only."""
-        self._publisher, self._trace = publisher, trace
-
-    def publish(self, event: Event) -> None:
-        """Publishes the event and draws it into the trace."""
-        self._publisher.publish(event)
-        self._trace.event(event)
-
-    def close(self) -> None:
-        """Closes the publisher."""
-        self._publisher.close()
 
 
 class Daemon:
@@ -72,8 +52,13 @@ class Daemon:
         Raises:
             ModelError: a model is missing or does not fit.
             BusError: an endpoint is malformed or in use.
-            ConfigError: the trace cannot be written, or a label is not known.
+            ConfigError: the trace cannot be written, a label is not known, or nothing is to be heard.
         """
+        if not settings.streams and not settings.ingress.endpoint:
+            raise ConfigError(
+                "streams: expected at least one stream, or an ingress for remote ones, got none; such as "
+                "--set streams.mic.source=mic, or --set ingress.endpoint=tcp://127.0.0.1:7311"
+            )
         self._settings = settings
         self._stopping = False
         self._started_ns = time.monotonic_ns()
@@ -85,9 +70,13 @@ class Daemon:
         self._closed_frames = 0
         detectors = tuple(build_detectors(settings, engine))
         self._models = sorted({detector.model.name for detector in detectors})
-        self._trace = TraceWriter(Path(settings.latency.trace)) if settings.latency.trace else None
         bus = settings.bus
         self._publisher = publisher or Publisher(bus.endpoints, bus.hwm, bus.sndbuf_bytes)
+        try:  # after the bus: a daemon that is refused may not overwrite the trace of the one that runs
+            self._trace = TraceWriter(Path(settings.latency.trace)) if settings.latency.trace else None
+        except ConfigError:
+            self._publisher.close()
+            raise
         sink = TracedSink(self._publisher, self._trace) if self._trace else self._publisher
         self._shared = Shared(settings, engine, detectors, sink, Sequencer())
         self._timers = [
@@ -100,6 +89,14 @@ class Daemon:
     def streams(self) -> list[LiveStream]:
         """The streams that are open, after those that ended last."""
         return [*self._ended, *self._streams]
+
+    @property
+    def failures(self) -> list[AuricleError]:
+        """Why streams gave up, and the trace: a run with any has not done all it was asked to."""
+        found = [live.error for live in self.streams if live.error is not None]
+        if self._trace is not None and self._trace.error is not None:
+            found.append(self._trace.error)
+        return found
 
     @property
     def endpoints(self) -> list[str]:
@@ -169,11 +166,12 @@ class Daemon:
             self._ingress.stop()
         for live in self._streams:
             live.source.stop()
-            while live.step():
+            while self._step(live):
                 pass
             live.close()
         if self._trace is not None:
             self._trace.close()
+            self._tell_trace_error()
         self._publisher.close()
         self._doorbell.close()
 
@@ -183,13 +181,18 @@ class Daemon:
             self._add(self._arrivals.popleft(), StreamSettings(source="zmq"))
         busy = False
         for live in self._streams:
-            try:
-                busy |= live.step()
-            except Exception as error:  # one stream's failure must not silence the others
-                live.fail(error)
+            busy |= self._step(live)
         if any(live.over for live in self._streams):
             self._part_with_ended()
         return busy
+
+    @staticmethod
+    def _step(live: LiveStream) -> bool:
+        try:
+            return live.step()
+        except Exception as error:  # one stream's failure must not silence the others
+            live.fail(error)
+            return False
 
     def _part_with_ended(self) -> None:
         """Moves streams that are over aside, so that remote ones can come and go for months."""
@@ -234,6 +237,9 @@ class Daemon:
         now_ns = time.monotonic_ns()
         for live in self._streams:
             live.poll(now_ns)
+        self._tell_trace_error()
+
+    def _tell_trace_error(self) -> None:
         if self._trace is not None and (error := self._trace.take_error()):
             self._announce("error", event_data.error(error.code, str(error)))
 
@@ -258,44 +264,13 @@ class Daemon:
         event = Event(
             type=event_type,
             stream=DAEMON_STREAM,
-            seq=self._shared.sequencer.next(DAEMON_STREAM),
+            seq=self._shared.sequencer.number(DAEMON_STREAM),
             sample=(now_ns - self._started_ns) * SAMPLE_RATE // 1_000_000_000,
             mono_ns=now_ns,
             wall_ns=time.time_ns(),
             data=data,
         )
-        self._shared.sink.publish(event)
+        self._shared.publish(event)
 
     def _names(self) -> str:
         return ", ".join(live.name for live in self._streams)
-
-
-def warm_up(shared: Shared) -> None:
-    """Runs a second of faint noise through a pipeline of its own: the first steps of a model take seconds."""
-    silent = replace(shared, sink=NullPublisher(), sequencer=Sequencer())
-    noise = np.random.default_rng(0).normal(0, 1e-3, SAMPLE_RATE).astype(np.float32)
-    stream_blocks([noise], SAMPLE_RATE, silent, "warm-up")
-
-
-class Timer:
-    """Calls an action every `interval_s` on the monotonic clock, late rather than twice."""
-
-    def __init__(self, interval_s: float, action: Callable[[], None]) -> None:
-        """Starts to count now."""
-        self._interval_ns, self._action = round(interval_s * 1e9), action
-        self.due_ns = time.monotonic_ns() + self._interval_ns
-
-    def fire(self, now_ns: int) -> None:
-        """Calls the action if it is due."""
-        if now_ns >= self.due_ns:
-            self.due_ns = max(self.due_ns + self._interval_ns, now_ns)
-            self._action()
-
-
-def resident_mb() -> float:
-    """Memory that this process holds, in MB; 0 where /proc does not tell."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    except (OSError, ValueError, IndexError):
-        return 0.0
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from auricle.configs.settings import Settings, StreamSettings
 from auricle.daemon import event_data
 from auricle.daemon.detectors import Detector, Draft, milliseconds
-from auricle.daemon.dsp import HighPass, LevelMeter, SpectrumMeter
+from auricle.daemon.dsp import HighPass, LevelMeter, SpectrumMeter, bounded
 from auricle.daemon.events import RANK, SAMPLE_RATE, Event, Sequencer
 from auricle.daemon.lane import build_lanes
 from auricle.daemon.latency import Stamps
@@ -48,6 +48,11 @@ class Shared:
     detectors: tuple[Detector, ...]
     sink: "EventSink"
     sequencer: Sequencer
+
+    def publish(self, event: Event) -> None:
+        """Publishes an event that carries its stream's next number."""
+        self.sink.publish(event)
+        self.sequencer.published(event)
 
 
 @dataclass(frozen=True)
@@ -148,7 +153,7 @@ class StreamPipeline:
 
     def _take(self, samples: Array, dequeued_ns: int) -> None:
         """Processes all whole chunks of what waits and of new 16 kHz samples."""
-        waiting = np.concatenate([self._waiting, samples * self._gain])
+        waiting = np.concatenate([self._waiting, bounded(samples * self._gain)])
         chunk = self._settings.pipeline.chunk_samples
         whole = len(waiting) - len(waiting) % chunk
         self._waiting = waiting[whole:]
@@ -207,7 +212,7 @@ class StreamPipeline:
 
         The silence has no place on the timeline: what is decided during it is dated to the last real sample.
         """
-        tail = self._resampler.process(_NOTHING, last=True) * self._gain
+        tail = bounded(self._resampler.process(_NOTHING, last=True) * self._gain)
         waiting = np.concatenate([self._waiting, tail])
         self._waiting = _NOTHING
         end = self._position + len(waiting)
@@ -245,11 +250,11 @@ class StreamPipeline:
             event = Event(
                 type=draft.type,
                 stream=self.name,
-                seq=self._shared.sequencer.next(self.name),
+                seq=self._shared.sequencer.number(self.name),
                 sample=sample,
                 mono_ns=self._clock.mono_ns(sample),
                 wall_ns=self._clock.wall_ns(sample),
                 data=draft.data,
                 model=draft.model,
             )
-            self._shared.sink.publish(event)
+            self._shared.publish(event)

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TextIO
 
 from auricle.configs.errors import AuricleError, ConfigError
+from auricle.daemon.bus import EventSink
 from auricle.daemon.events import Event
 from auricle.daemon.latency import STAGES, Stamps
 
@@ -134,6 +135,23 @@ class TraceWriter:
             self._chunks_written += 1
             yield from _slices(item, thread, self._chunks_written, self._ends_ns.get(stream, 0))
             self._ends_ns[stream] = item[3].published_ns
+
+
+class TracedSink:
+    """Hands every event to a publisher and to a trace."""
+
+    def __init__(self, publisher: EventSink, trace: TraceWriter) -> None:
+        """Takes both; closing closes the publisher only."""
+        self._publisher, self._trace = publisher, trace
+
+    def publish(self, event: Event) -> None:
+        """Publishes the event and draws it into the trace."""
+        self._publisher.publish(event)
+        self._trace.event(event)
+
+    def close(self) -> None:
+        """Closes the publisher."""
+        self._publisher.close()
 
 
 def _slices(chunk: _Chunk, thread: int, chunk_id: int, free_ns: int) -> Iterator[dict[str, Any]]:

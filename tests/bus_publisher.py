@@ -10,7 +10,7 @@ import time
 
 from auricle.daemon import event_data
 from auricle.daemon.bus import Publisher
-from auricle.daemon.events import Event, Sequencer
+from auricle.daemon.events import Event
 
 
 def say(line: str) -> None:
@@ -25,7 +25,6 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=10)
     parser.add_argument("--per-second", type=float, default=1000.0)
     args = parser.parse_args()
-    sequencer = Sequencer()
     with Publisher(args.endpoints) as publisher:
         say(" ".join(publisher.endpoints))
         while publisher.subscriptions < args.subscribers:
@@ -37,7 +36,7 @@ def main() -> None:
                 Event(
                     type="keyword",
                     stream="kitchen",
-                    seq=sequencer.next("kitchen"),
+                    seq=index,
                     sample=160 * index,
                     mono_ns=time.monotonic_ns(),
                     wall_ns=time.time_ns(),

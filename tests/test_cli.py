@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from auricle.configs import cli
+from auricle.configs import arguments, cli
 from auricle.configs.errors import BusError, ConfigError
 
 AURICLE = (sys.executable, "-m", "auricle.configs.cli")
@@ -225,3 +225,26 @@ def test_the_config_command_refuses_a_wrong_file(tmp_path: Path, capsys: pytest.
     assert capsys.readouterr().err.startswith(
         f"auricle: error: {path}:2: vad.onset: expected number, 0 to 1, got 2"
     )
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-1", "soon", ""])
+def test_a_wrong_duration_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="expected seconds"):
+        arguments.seconds(text)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "many", ""])
+def test_a_wrong_count_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="expected a whole number"):
+        arguments.count(text)
+
+
+def test_durations_and_counts_are_read() -> None:
+    assert (arguments.seconds("0.5"), arguments.count("3")) == (0.5, 3)
+
+
+@pytest.mark.parametrize("name", [name for name in cli.COMMANDS if name != "evaluate"])
+def test_every_command_takes_set(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.run_command([name, "--help"])
+    assert "--set KEY=VALUE" in capsys.readouterr().out

@@ -8,7 +8,7 @@ import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auricle.daemon.dsp import DBFS_FLOOR, HighPass, LevelMeter, SpectrumMeter
+from auricle.daemon.dsp import DBFS_FLOOR, MAX_AMPLITUDE, HighPass, LevelMeter, SpectrumMeter, bounded
 from auricle.daemon.ring import FloatArray
 
 RATE = 16000
@@ -115,3 +115,13 @@ def test_wrong_settings_are_refused() -> None:
         LevelMeter(0)
     with pytest.raises(ValueError, match="at least one bin"):
         SpectrumMeter(100, 0)
+
+
+def test_samples_that_no_audio_has_are_bounded() -> None:
+    good = np.array([-1, 0.5, 3], np.float32)
+    assert bounded(good) is good
+    assert len(bounded(good[:0])) == 0
+    bad = np.array([np.nan, np.inf, -np.inf, 1e30, 0.25], np.float32)
+    limited = bounded(bad)
+    assert limited.dtype == np.float32
+    assert limited.tolist() == [0, MAX_AMPLITUDE, -MAX_AMPLITUDE, MAX_AMPLITUDE, 0.25]

@@ -1,6 +1,8 @@
 """Configuration files, `--set`, and what is said about mistakes in them."""
 
 import argparse
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -263,3 +265,17 @@ def test_a_new_list_of_strings_is_described() -> None:
 
     assert "(list of string)" in explain(Settings)
     assert Listed().names == ("a",)
+
+
+def test_a_pipe_is_read_like_a_file(tmp_path: Path) -> None:
+    os.mkfifo(pipe := tmp_path / "pipe")
+    threading.Thread(target=lambda: pipe.write_text("vad.onset = 0.6"), daemon=True).start()
+    assert loader.load(pipe).vad.onset == 0.6
+
+
+def test_a_folder_with_the_name_of_a_shipped_configuration_is_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "vad").mkdir()
+    assert not loader.load("vad").keyword.enabled

@@ -196,3 +196,22 @@ def test_the_bell_wakes_once_and_can_be_cleared() -> None:
 def test_a_ring_without_room_is_refused() -> None:
     with pytest.raises(ValueError, match="positive capacity"):
         SampleRing(0)
+
+
+def test_a_block_written_while_a_loss_is_read_spoils_nothing() -> None:
+    """The writer may come between the reader's look at the count and its copy."""
+
+    class Raced(SampleRing):
+        @property
+        def queued_samples(self) -> int:
+            queued = super().queued_samples
+            if not queued and self.native_index == 5:
+                self.write(np.ones(3, np.float32), 2)
+            return queued
+
+    ring = Raced(64)
+    ring.mark_lost(5, "device")
+    ring.flush_lost(1)
+    first, second = ring.read(10), ring.read(10)
+    assert first is not None and (first.lost_before, len(first.samples)) == (5, 0)
+    assert second is not None and (second.start_index, second.lost_before, len(second.samples)) == (5, 0, 3)

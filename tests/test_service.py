@@ -13,14 +13,17 @@ import pytest
 import soundfile
 import torch
 
-from auricle.configs.errors import BusError, ModelError
+from auricle.configs.errors import BusError, ConfigError, ModelError
 from auricle.configs.loader import load
 from auricle.configs.settings import Settings
 from auricle.daemon.bundled import FOLDER
+from auricle.daemon.bus import Publisher
 from auricle.daemon.client import Subscriber
 from auricle.daemon.events import DAEMON_STREAM, Event
 from auricle.daemon.sender import AudioSender
-from auricle.daemon.service import Daemon, Timer
+from auricle.daemon.service import Daemon
+from auricle.daemon.stream import StreamPipeline
+from auricle.daemon.upkeep import Timer
 from auricle.models.engine import TorchEngine
 
 SCHEMA = json.loads((FOLDER.parent / "schema" / "event-v1.json").read_text())
@@ -192,3 +195,40 @@ def test_silence_is_silent(endpoint: str, engine: TorchEngine, tmp_path: Path) -
         run.until(type="status", state="stopping")
         assert not run.of("quiet", "speech.start")
         assert not run.of("quiet", "keyword")
+
+
+def test_a_daemon_with_nothing_to_hear_is_refused(endpoint: str, engine: TorchEngine) -> None:
+    with pytest.raises(ConfigError, match=r"expected at least one stream.*streams\.mic"):
+        Daemon(configured(endpoint, "streams={}"), engine)
+
+
+def test_a_refused_daemon_leaves_the_trace_of_the_running_one(
+    endpoint: str, engine: TorchEngine, tmp_path: Path
+) -> None:
+    trace = tmp_path / "trace.json"
+    settings = load("vad", [f'bus.endpoints=["{endpoint}"]', f"latency.trace={trace}"])
+    first = Daemon(settings, engine)
+    first.shutdown()
+    before = trace.read_text()
+    lock = Publisher([endpoint])
+    with pytest.raises(BusError):
+        Daemon(settings, engine)
+    assert trace.read_text() == before
+    lock.close()
+
+
+def test_what_fails_in_the_pipeline_or_on_the_disk_is_a_failure_of_the_run(
+    endpoint: str, engine: TorchEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: StreamPipeline, span: object) -> None:
+        raise RuntimeError("no luck")
+
+    streams = f"streams={{{file_stream('study', STUDY)}}}"
+    settings = configured(endpoint, streams, "latency.trace=/dev/full")
+    with Run(settings, engine) as run:
+        monkeypatch.setattr(StreamPipeline, "feed", broken)
+        run.until(type="status", state="stopping")
+        run.until(type="error", stream=DAEMON_STREAM, code="config")
+    (error,) = run.of("study", "error")
+    assert error.data["code"] == "internal"
+    assert ["no luck" in str(run.daemon.failures[0]), "trace" in str(run.daemon.failures[1])] == [True, True]

@@ -60,11 +60,17 @@ def test_without_portaudio_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) 
         devices.list_inputs()
 
 
+def run_devices(*options: str) -> int:
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return command.run(parser.parse_args(options))
+
+
 def test_the_devices_command_lists_them(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(devices, "list_inputs", lambda: INPUTS)
-    assert command.run(argparse.Namespace(json=True)) == 0
+    assert run_devices("--json", "--set", "streams.desk.device=5") == 0
     listed = json.loads(capsys.readouterr().out)
     assert listed[2] == {
         "index": 5,
@@ -73,12 +79,21 @@ def test_the_devices_command_lists_them(
         "channels": 32,
         "rate": 44100,
         "is_default": True,
+        "streams": ["mic", "desk"],
     }
-    assert command.run(argparse.Namespace(json=False)) == 0
+    assert run_devices() == 0
     assert "Yeti" in capsys.readouterr().out
     monkeypatch.setattr(devices, "list_inputs", list)
-    assert command.run(argparse.Namespace(json=False)) == 0
+    assert run_devices("--set", "streams.mic.device=Yety") == 0
     assert "No sound inputs" in capsys.readouterr().out
+
+
+def test_the_devices_command_says_what_a_stream_would_not_find(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(devices, "list_inputs", lambda: INPUTS)
+    assert run_devices("--set", "streams.mic.device=Yety") == 0
+    assert "stream mic: unknown sound input 'Yety', did you mean" in capsys.readouterr().err
 
 
 def test_a_remote_stream_wants_an_ingress() -> None:

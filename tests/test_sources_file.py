@@ -1,6 +1,7 @@
 """Files as a source: every format, both paces, and clear words for what is no audio."""
 
 import itertools
+import os
 import time
 from pathlib import Path
 
@@ -166,6 +167,12 @@ def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
         probe(tmp_path)
     with pytest.raises(FormatError, match="does not exist either"):
         probe(tmp_path / "no" / "a.wav")
+
+
+def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    with pytest.raises(FormatError, match=r"got a pipe or device.*stdin"):
+        probe(tmp_path / "pipe.wav")
 
 
 def test_a_file_without_samples_is_refused(tmp_path: Path) -> None:

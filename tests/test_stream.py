@@ -1,5 +1,6 @@
 """The path of a frame, on real recordings and the shipped models."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from auricle.configs.errors import BusError
 from auricle.configs.loader import load
 from auricle.configs.settings import Settings, StreamSettings
 from auricle.daemon.bundled import FOLDER
@@ -25,6 +27,7 @@ from auricle.models.engine import TorchEngine
 
 RATE = 16_000
 Samples = NDArray[np.float32]
+VAD = load("vad")
 
 
 @pytest.fixture(name="engine", scope="module")
@@ -178,3 +181,36 @@ def test_gain_is_applied_before_everything(engine: TorchEngine, words: Samples, 
         one.feed(Span(words, 0, 0, 0, None))
         levels.append([e.data["rms_dbfs"] for e in sink.events if e.type == "level"])
     assert np.allclose(np.subtract(*levels), 6.0, atol=0.15)
+
+
+@pytest.mark.parametrize("rate", [RATE, 48_000])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_a_burst_of_nonsense_is_survived(
+    engine: TorchEngine, words: Samples, value: float, rate: int
+) -> None:
+    """A broken driver or a wrong gain may not leave NaN in a filter or a hidden state for good."""
+    sink = RecordingPublisher()
+    stream = StreamPipeline("x", rate, StreamSettings(), offline_shared(VAD, engine, sink), SampleClock())
+    start = np.repeat(words, rate // RATE)
+    spoilt = np.concatenate([np.full(rate // 10, value, np.float32), start])
+    stream.feed(Span(spoilt, 0, 0, 0, None))
+    stream.finish()
+    assert [json.loads(event.to_json())["seq"] for event in sink.events] == list(range(len(sink.events)))
+    assert [event for event in sink.events if event.type == "speech.start" and event.t > 0.5]
+
+
+def test_an_event_that_cannot_be_published_leaves_no_hole(engine: TorchEngine, words: Samples) -> None:
+    class Picky(RecordingPublisher):
+        def publish(self, event: Event) -> None:
+            if event.type == "level" and not self.events[1:]:
+                self.events.append(event)
+                raise BusError("not this one")
+            super().publish(event)
+
+    sink = Picky()
+    stream = StreamPipeline("x", RATE, StreamSettings(), offline_shared(VAD, engine, sink), SampleClock())
+    with pytest.raises(BusError):
+        stream.feed(Span(words, 0, 0, 0, None))
+    sink.events.append(sink.events[0])
+    stream.announce("error", {"code": "bus", "message": "", "remedy": ""})
+    assert sink.events[-1].seq == 0

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from auricle.configs.arguments import count, seconds
 from auricle.configs.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -16,6 +17,16 @@ if TYPE_CHECKING:
     from auricle.daemon.events import Event
 
 HELP = "print the events of a running daemon"
+DESCRIPTION = """\
+Prints what a running daemon publishes, as it happens; waits for one that is not there yet, and says when
+events were lost.
+
+  auricle listen                                          everything of this user's daemon, for people
+  auricle listen --type keyword --stream kitchen          words heard in the kitchen
+  auricle listen --json --type speech | jq .data          for programs: --type speech is a family of types
+  auricle listen --connect tcp://192.168.1.20:7310        a daemon elsewhere (its bus.endpoints)
+  auricle listen --type keyword --count 1 --timeout 10    wait for a word; fails if none came
+"""
 
 _ABSENT_AFTER_S: Final = 1.5
 _CHECK_EVERY_S: Final = 0.2
@@ -24,6 +35,8 @@ _LOSS_EVERY_S: Final = 1.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
+    parser.description = DESCRIPTION
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
         "--connect",
         metavar="ENDPOINT",
@@ -42,9 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="print events as they are, one JSON object a line"
     )
-    parser.add_argument("--count", metavar="N", type=int, help="end after N events")
+    parser.add_argument("--count", metavar="N", type=count, help="end after N events")
     parser.add_argument(
-        "--timeout", metavar="S", type=float, help="end after S seconds; with --count, fail if fewer came"
+        "--timeout", metavar="S", type=seconds, help="end after S seconds; with --count, fail if fewer came"
     )
     # Not add_config_arguments: importing the settings would take longer than all the rest of this command.
     parser.add_argument("--config", metavar="F", help="the daemon's configuration, instead of --connect")

@@ -4,8 +4,14 @@ import argparse
 import logging
 import signal
 import sys
+import time
+from typing import TYPE_CHECKING, Final
 
+from auricle.configs.arguments import seconds
 from auricle.configs.loader import add_config_arguments, load_from_arguments
+
+if TYPE_CHECKING:
+    from auricle.daemon.service import Daemon
 
 HELP = "run the daemon: audio in, events out"
 DESCRIPTION = """\
@@ -18,6 +24,9 @@ Ctrl-C or SIGTERM, or until every source has ended. Watch it from another termin
   auricle run --set latency.trace=run.trace.json          a trace for ui.perfetto.dev
 """
 
+_IMPATIENT_S: Final = 1.0
+"""Signals closer together than this are one: a terminal, a parent and `timeout` may all send one."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
@@ -25,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
         "--wait-subscriber",
-        type=float,
+        type=seconds,
         default=0.0,
         metavar="S",
         help="open the sources when somebody has subscribed, or after S seconds (default: at once)",
@@ -35,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs until stopped."""
+    """Runs until stopped; fails if a stream or the trace failed."""
     settings = load_from_arguments(args)
     logging.basicConfig(
         level=settings.daemon.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -46,15 +55,29 @@ def run(args: argparse.Namespace) -> int:
 
     limit_threads(settings.daemon.threads)
     daemon = Daemon(settings, TorchEngine())
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: daemon.stop())
+    _stop_on_signals(daemon)
     daemon.run(args.wait_subscriber)
-    if not args.quiet:
+    if daemon.streams and not args.quiet:
         _print_latency({live.name: live.latency.summary() for live in daemon.streams})
-    failures = [live.source.error for live in daemon.streams if live.source.error is not None]
-    for failure in failures:
+    for failure in daemon.failures:
         print(f"auricle: error: {failure}", file=sys.stderr)
-    return 1 if failures else 0
+    return 1 if daemon.failures else 0
+
+
+def _stop_on_signals(daemon: "Daemon") -> None:
+    """Lets SIGINT or SIGTERM end the daemon in good order, and another one a second later at once."""
+    first_s = 0.0
+
+    def stop(number: int, _: object) -> None:
+        nonlocal first_s
+        now_s = time.monotonic()
+        first_s = first_s or now_s
+        if now_s - first_s > _IMPATIENT_S:
+            raise KeyboardInterrupt
+        daemon.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
 
 
 def _print_latency(summaries: dict[str, dict[str, object]]) -> None:

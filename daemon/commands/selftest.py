@@ -10,6 +10,9 @@ DESCRIPTION = """\
 Runs recordings (the bundled ones, or FILEs) through the configured models at chunk sizes of 10, 30, 80
 and 500 ms and checks that the events are the same (scores within 1e-3, all else equal), that posteriors agree
 with those of the file in one piece (within 1e-4), and that nothing is left over from another stream.
+
+  auricle selftest                                the bundled recordings
+  auricle selftest talk.wav --config keywords     a recording and a configuration of yours
 """
 
 

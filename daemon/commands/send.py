@@ -6,6 +6,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from auricle.configs.arguments import seconds
+from auricle.configs.loader import add_config_arguments, load_from_arguments
+
 if TYPE_CHECKING:
     from auricle.daemon.sender import AudioSender
     from auricle.daemon.sources.base import Source
@@ -13,13 +16,14 @@ if TYPE_CHECKING:
 HELP = "send audio to a daemon on another machine"
 DESCRIPTION = """\
 Ships audio to a running daemon whose ingress is open, with a position for every chunk, so that the daemon
-counts what is lost. Reconnects by itself.
+counts what is lost. Reconnects by itself; meanwhile up to pipeline.ring_seconds of audio wait here.
 
   auricle run --set ingress.endpoint=tcp://0.0.0.0:7311 --set ingress.accept=any      there
   auricle send --to tcp://there:7311 --stream kitchen                                 here: the microphone
   auricle send --to tcp://there:7311 --stream notes recording.flac                    a file, as it sounds
   arecord -f S16_LE -r 16000 | auricle send --source stdin --rate 16000 --format s16le \\
       --to tcp://there:7311 --stream desk
+  auricle send --to tcp://there:7311 --stream car --set pipeline.ring_seconds=60      wait longer for it
 """
 _FORMATS = ("s16le", "s24le", "s32le", "f32le", "u8")
 _CHUNKS_PER_SECOND = 50
@@ -49,7 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="realtime",
         help="file, stdin: as it sounds, or at once",
     )
-    parser.add_argument("--wait", type=float, default=10.0, metavar="S", help="wait so long for the daemon")
+    parser.add_argument("--wait", type=seconds, default=10.0, metavar="S", help="wait so long for the daemon")
+    add_config_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -84,6 +89,7 @@ def _source(args: argparse.Namespace) -> "Source":
     """The source that the options ask for."""
     from auricle.configs.errors import ConfigError
 
+    pipeline = load_from_arguments(args).pipeline
     kind = args.source or ("file" if args.files else "mic")
     if (kind == "file") != bool(args.files):
         raise ConfigError(
@@ -92,7 +98,9 @@ def _source(args: argparse.Namespace) -> "Source":
     if kind == "file":
         from auricle.daemon.sources.file import FileSource
 
-        return FileSource(args.stream, args.files, pace=args.pace, rate=args.rate)
+        return FileSource(
+            args.stream, args.files, pace=args.pace, rate=args.rate, ring_seconds=pipeline.ring_seconds
+        )
     if kind == "stdin":
         from auricle.daemon.sources.stdin import StdinSource
 
@@ -102,10 +110,18 @@ def _source(args: argparse.Namespace) -> "Source":
             sample_format=args.format,
             channels=args.channels or 1,
             pace=args.pace,
+            ring_seconds=pipeline.ring_seconds,
         )
     from auricle.daemon.sources.mic import MicSource
 
-    return MicSource(args.stream, device=args.device, rate=args.rate, channels=args.channels)
+    return MicSource(
+        args.stream,
+        device=args.device,
+        rate=args.rate,
+        channels=args.channels,
+        stall_ms=pipeline.stall_ms,
+        ring_seconds=pipeline.ring_seconds,
+    )
 
 
 def _ship(source: "Source", sender: "AudioSender") -> None:

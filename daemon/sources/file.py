@@ -113,7 +113,12 @@ def _opened(path: Path) -> "Iterator[soundfile.SoundFile]":
         raise FormatError(f"{path}: no such file{_nearest_names(path)}")
     if path.is_dir():
         raise FormatError(f"{path}: expected an audio file, got a folder; name the files in it")
-    if path.is_file() and path.stat().st_size == 0:
+    if not path.is_file():
+        raise FormatError(
+            f"{path}: expected a file, got a pipe or device, which can be read only once; save it first, "
+            'or feed raw PCM through a stream with source = "stdin"'
+        )
+    if path.stat().st_size == 0:
         raise FormatError(f"{path}: expected audio, got an empty file; record or copy it again")
     try:
         sound = Sequential(path)

@@ -1,0 +1,30 @@
+"""Types of command-line arguments: `parser.add_argument("--timeout", type=seconds)`."""
+
+import argparse
+import math
+
+
+def seconds(text: str) -> float:
+    """Reads a duration (s).
+
+    Raises:
+        argparse.ArgumentTypeError: it isn't a finite number of 0 or more.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise argparse.ArgumentTypeError(f"expected seconds, 0 or more, got {text!r}")
+    return value
+
+
+def count(text: str) -> int:
+    """Reads a number of things.
+
+    Raises:
+        argparse.ArgumentTypeError: it isn't an integer of 1 or more.
+    """
+    if not (text.isdecimal() and int(text) >= 1):
+        raise argparse.ArgumentTypeError(f"expected a whole number, 1 or more, got {text!r}")
+    return int(text)
