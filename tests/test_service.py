@@ -20,6 +20,7 @@ from auricle.daemon.bundled import FOLDER
 from auricle.daemon.bus import Publisher
 from auricle.daemon.client import Subscriber
 from auricle.daemon.events import DAEMON_STREAM, Event
+from auricle.daemon.ring import Span
 from auricle.daemon.sender import AudioSender
 from auricle.daemon.service import Daemon
 from auricle.daemon.stream import StreamPipeline
@@ -220,13 +221,17 @@ def test_a_refused_daemon_leaves_the_trace_of_the_running_one(
 def test_what_fails_in_the_pipeline_or_on_the_disk_is_a_failure_of_the_run(
     endpoint: str, engine: TorchEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(self: StreamPipeline, span: object) -> None:
-        raise RuntimeError("no luck")
+    feed = StreamPipeline.feed
 
+    def broken(self: StreamPipeline, span: Span) -> None:
+        if self.name == "study":
+            raise RuntimeError("no luck")
+        feed(self, span)
+
+    monkeypatch.setattr(StreamPipeline, "feed", broken)
     streams = f"streams={{{file_stream('study', STUDY)}}}"
     settings = configured(endpoint, streams, "latency.trace=/dev/full")
     with Run(settings, engine) as run:
-        monkeypatch.setattr(StreamPipeline, "feed", broken)
         run.until(type="status", state="stopping")
         run.until(type="error", stream=DAEMON_STREAM, code="config")
     (error,) = run.of("study", "error")
