@@ -150,6 +150,7 @@ class WordPlanner:
             (data.pause_part, self._pause),
         )
         self.clips = [word.clip for words in self.by_label.values() for word in words] + self.sentences
+        self.clips += self.noise.clips
 
     def _list_words(self, split: str, sets: Sequence[str]) -> None:
         for name in sets:

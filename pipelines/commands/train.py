@@ -65,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"continuing {recipe.name} at step {trainer.progress.step}", file=sys.stderr)
     progress = trainer.run(args.minutes)
     finished = progress.step >= recipe.training.steps
-    command = shlex.join(["auricle", *sys.argv[1:]])
+    settings = [word for setting in args.settings for word in ("--set", setting)]
+    command = shlex.join(["auricle", "train", args.task, *settings])  # no folders: they are this machine's
     out = args.out or folder / f"{recipe.name}.safetensors"
     digest = write_model(trainer, out, command)
     best = f"best dev score {progress.best:.4f} at step {progress.best_step}"

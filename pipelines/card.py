@@ -1,0 +1,107 @@
+"""Model cards: what a shipped model is, learnt from, reaches, and does not.
+
+    python -m auricle.pipelines.card NAME... --figures DIR
+
+Reads `models/weights/NAME.json` (from `auricle train`) and `DIR/NAME-eval.md` or `DIR/vad-eval.md` (from
+`auricle evaluate --split eval --out DIR`), writes `models/weights/NAME.md`.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from auricle.models.checkpoint import load_model
+from auricle.models.zoo import WEIGHTS
+
+PURPOSE = {
+    "vad": "Says for every 20 ms of a 16 kHz stream how likely someone is speaking, 40 ms late.",
+    "keyword": """\
+Says for every 40 ms of a 16 kHz stream which of ten commands (yes, no, up, down, left, right, on, off, stop,
+go) or ten digits has just been spoken, if any: 22 posteriors, with silence and unknown.""",
+}
+LIMITS = {
+    "vad": """\
+- Talk in the background counts as speech if it is clear enough; a babble of many voices mostly does not.
+- Singing was left out of the training data on both sides: what the model makes of it is not known.
+- Pauses shorter than 200 ms were labelled speech: the output bridges them.
+- Learnt from English speech (read, a little spontaneous, children among it). Other languages were not
+  measured.
+""",
+    "keyword": """\
+- Words are learnt one by one. In running speech, words that sound like a keyword set it off: see the false
+  alarms per hour, and raise `keyword.threshold` where they hurt.
+- "no" and most digits had few recordings (71 of "no", 12 to 57 of two, three, four, six, seven, nine, beside
+  the digits of four speakers): synthesised ones and words found inside sentences were added. They are less
+  sure than the rest.
+- Words whose ends are cut off are guessed: "off" without its f is "up" or "on".
+- Recordings in which the word is not above the noise are called silence.
+- English only; accents as they come in the data.
+""",
+}
+SHARE_ALIKE = """\
+Share-alike (CC BY-SA) covers recordings of {names}: the recordings, which are not part of this file.
+They are named here as their licences ask.
+"""
+
+
+def card(name: str, record: Mapping[str, Any], figures: str) -> str:
+    """Composes the card of one model."""
+    spec, network, digest = load_model(WEIGHTS / f"{name}.safetensors")
+    parameters = sum(weight.numel() for weight in network.parameters())
+    training = record["recipe"]["training"]
+    kind = spec.kind
+    shape = (
+        f"{spec.network.cell.upper()}, {spec.network.layers} x {spec.network.hidden}, after "
+        f"{len(spec.network.conv_channels)} causal convolution(s); {parameters:,} parameters, fp16. "
+        f"Hash {digest}. Licence Apache-2.0, as Auricle."
+    )
+    effort = (
+        f"{record['steps']} steps of {training['streams']} streams x {training['segment_s']} s "
+        f"({record['hours_heard']} h of audio heard, augmented), {record['seconds'] / 60:.0f} minutes on one "
+        f"core shared with others, seed {training['seed']}. Averaged weights of step {record['best_step']} "
+        f"did best on `dev`. `{name}.json` has every setting and the learning curve."
+    )
+    data = record["data"]
+    shared = [key for key, entry in data.items() if "BY-SA" in entry["licence"]]
+    parts = [
+        f"# {name}\n\n{PURPOSE[kind]} {shape}",
+        "## Figures\n\nOn the `eval` split, nothing of which was trained or tuned on; looked at once.",
+        figures.strip(),
+        f"## Limits\n\n{LIMITS[kind].strip()}",
+        f"## Training\n\n    {record['command']}\n\n{effort}",
+        "## Data\n\nReal recordings of the `train` split; real noise; measured rooms beside simulated ones.",
+        _data_table(data).strip(),
+        SHARE_ALIKE.format(names=", ".join(shared)),
+    ]
+    return "\n\n".join(parts)
+
+
+def _data_table(data: Mapping[str, Mapping[str, Any]]) -> str:
+    rows = [
+        f"| {name} | {entry['clips']} | {entry['hours']} | {entry['speakers'] or '-'} | {entry['licence']} |"
+        for name, entry in data.items()
+    ]
+    return "\n".join(["| set | clips | hours | speakers | licence |", "|---|---|---|---|---|", *rows, ""])
+
+
+def main() -> int:
+    """Runs the module as a command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="+", help="shipped models, such as vad-gru")
+    parser.add_argument("--figures", type=Path, required=True, help="folder of the evaluation's tables")
+    args = parser.parse_args()
+    for name in args.names:
+        record = json.loads((WEIGHTS / f"{name}.json").read_text(encoding="utf-8"))
+        own = args.figures / f"{name}-eval.md"
+        figures = own if own.exists() else args.figures / "vad-eval.md"
+        text = card(name, record, figures.read_text(encoding="utf-8"))
+        (WEIGHTS / f"{name}.md").write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
