@@ -99,7 +99,7 @@ class Publisher:
         self.endpoints: list[str] = []
         self.published = 0
         self._subscriptions = 0
-        self._locks: list[IO[str]] = []
+        self._locks: dict[Path, IO[str]] = {}
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.XPUB)
         self._socket.set(zmq.SNDHWM, hwm_events)
@@ -142,7 +142,9 @@ class Publisher:
             return
         self._socket.close()
         self._context.term()
-        for lock in self._locks:
+        for path, lock in self._locks.items():
+            if path.is_socket():  # ZeroMQ leaves it; gone, it says to everybody that there is no daemon
+                path.unlink()
             lock.close()
 
     def __enter__(self) -> Self:
@@ -170,7 +172,7 @@ class Publisher:
     def _bind(self, endpoint: str) -> None:
         path = ipc_path(endpoint)
         if path is not None:
-            self._locks.append(_claim_ipc(endpoint, path))
+            self._locks[path] = _claim_ipc(endpoint, path)
         try:
             self._socket.bind(endpoint)
         except zmq.ZMQError as error:

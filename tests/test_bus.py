@@ -319,3 +319,13 @@ def test_the_client_starts_at_once_and_without_heavy_modules() -> None:
     best_s = min(float(answer[0]) for answer in answers)
     _log.info("auricle.daemon.client imported in %.3f s", best_s)
     assert best_s < 0.3
+
+
+def test_a_closed_publisher_leaves_no_socket_behind(tmp_path: Path) -> None:
+    endpoint = f"ipc://{tmp_path}/e.ipc"
+    with Publisher([endpoint]):
+        assert (tmp_path / "e.ipc").is_socket()
+        with pytest.raises(BusError, match="another daemon"):
+            Publisher([endpoint])
+        assert (tmp_path / "e.ipc").is_socket()
+    assert not (tmp_path / "e.ipc").exists()

@@ -46,9 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs until stopped; fails if a stream or the trace failed."""
     settings = load_from_arguments(args)
-    logging.basicConfig(
-        level=settings.daemon.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("auricle").setLevel(settings.daemon.log_level.upper())  # not torch's chatter
 
     from auricle.daemon.service import Daemon
     from auricle.models.engine import TorchEngine, limit_threads
