@@ -7,19 +7,15 @@ Nothing is kept for late joiners either: they see what is published after their 
 
 import contextlib
 import errno
-import fcntl
-import os
-import stat
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import TracebackType
-from typing import IO, Final, Protocol, Self
+from typing import Final, Protocol, Self
 
 import zmq
 
 from auricle.configs.errors import BusError
-from auricle.configs.paths import runtime_dir
 from auricle.daemon.events import Event, topic
+from auricle.daemon.ipc import IpcClaim, IpcRefusedError, claim_ipc
 
 DEFAULT_HWM_EVENTS: Final = 100
 DEFAULT_SNDBUF_BYTES: Final = 8192
@@ -99,7 +95,7 @@ class Publisher:
         self.endpoints: list[str] = []
         self.published = 0
         self._subscriptions = 0
-        self._locks: dict[Path, IO[str]] = {}
+        self._claims: list[IpcClaim] = []
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.XPUB)
         self._socket.set(zmq.SNDHWM, hwm_events)
@@ -142,10 +138,8 @@ class Publisher:
             return
         self._socket.close()
         self._context.term()
-        for path, lock in self._locks.items():
-            if path.is_socket():  # ZeroMQ leaves it; gone, it says to everybody that there is no daemon
-                path.unlink()
-            lock.close()
+        for claim in self._claims:
+            claim.release()
 
     def __enter__(self) -> Self:
         """Returns itself."""
@@ -170,65 +164,15 @@ class Publisher:
                 self._subscriptions -= 1
 
     def _bind(self, endpoint: str) -> None:
-        path = ipc_path(endpoint)
-        if path is not None:
-            self._locks[path] = _claim_ipc(endpoint, path)
         try:
+            if (claim := claim_ipc(endpoint)) is not None:
+                self._claims.append(claim)
             self._socket.bind(endpoint)
+        except IpcRefusedError as error:
+            raise BusError(f"cannot publish on {endpoint!r}: {error.reason or _IN_USE}") from error
         except zmq.ZMQError as error:
             raise BusError(f"cannot publish on {endpoint!r}: {_explain(error)}") from error
         self.endpoints.append(self._socket.getsockopt_string(zmq.LAST_ENDPOINT))
-
-
-def ipc_path(endpoint: str) -> Path | None:
-    """Returns the file of an ipc endpoint, None for other transports and for sockets without a file."""
-    transport, _, address = endpoint.partition("://")
-    if transport != "ipc" or address[:1] in ("", "@", "*"):
-        return None
-    return Path(address)
-
-
-def _claim_ipc(endpoint: str, path: Path) -> IO[str]:
-    """Makes sure that no living daemon serves the file, and returns the lock that says that this one does.
-
-    ZeroMQ removes whatever lies at the path before it binds: a socket left by a killed daemon, but also the
-    socket of a living one, or a file that is no socket at all.
-    """
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if path.parent == runtime_dir():
-            _check_private(endpoint, path.parent)
-        lock = path.with_name(path.name + ".lock").open("w")
-    except OSError as error:
-        raise BusError(
-            f"cannot publish on {endpoint!r}: {error.strerror}: {error.filename}; "
-            "choose a folder that you may write to (bus.endpoints)"
-        ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if path.exists() and not path.is_socket():
-            raise BusError(
-                f"cannot publish on {endpoint!r}: expected no file or an old socket there, got a file of "
-                "another kind; move it away or choose another path (bus.endpoints)"
-            )
-    except BlockingIOError as error:
-        lock.close()
-        raise BusError(f"cannot publish on {endpoint!r}: {_IN_USE}") from error
-    except BusError:
-        lock.close()
-        raise
-    return lock
-
-
-def _check_private(endpoint: str, folder: Path) -> None:
-    """Refuses a run-time folder that another user made: in /tmp anybody can make one under our name."""
-    status = folder.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
-        raise BusError(
-            f"cannot publish on {endpoint!r}: expected {folder} to be a folder of your own; remove it, or "
-            "set XDG_RUNTIME_DIR or bus.endpoints"
-        )
-    folder.chmod(0o700)
 
 
 _IN_USE: Final = (

@@ -25,6 +25,7 @@ from auricle.daemon.ingress import (
     decode,
     encode,
 )
+from auricle.daemon.ipc import IpcClaim, IpcRefusedError, claim_ipc
 from auricle.daemon.ring import NS_PER_SECOND, Doorbell
 from auricle.daemon.sources.base import Channel
 from auricle.daemon.sources.remote import RemoteSource
@@ -94,11 +95,12 @@ class IngressServer:
         self._socket.maxmsgsize = MAX_MESSAGE_BYTES
         self._socket.rcvhwm = settings.hwm_chunks + _SPARE_MESSAGES
         self._socket.sndhwm = settings.hwm_chunks + _SPARE_MESSAGES
+        self._claim: IpcClaim | None = None
         try:
+            self._claim = claim_ipc(settings.endpoint)
             self._socket.bind(settings.endpoint)
-        except zmq.ZMQError as err:
-            self._socket.close()
-            self._context.term()
+        except (zmq.ZMQError, IpcRefusedError) as err:
+            self._close_socket()
             raise BusError(
                 f"cannot take audio at {settings.endpoint}: {err}; set ingress.endpoint to a free one, "
                 "such as tcp://127.0.0.1:7311"
@@ -135,8 +137,13 @@ class IngressServer:
         if self._thread.is_alive():
             self._thread.join()
         if not self._socket.closed:
-            self._socket.close()
-            self._context.term()
+            self._close_socket()
+
+    def _close_socket(self) -> None:
+        self._socket.close()
+        self._context.term()
+        if self._claim is not None:
+            self._claim.release()
 
     def _make(
         self, name: str, rate: int, channels: int, channel: Channel, doorbell: Doorbell | None

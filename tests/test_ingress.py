@@ -438,3 +438,14 @@ def test_the_send_command_shows_a_refusal(open_door: Callable[..., Door], tmp_pa
 def test_headers_are_plain_json() -> None:
     header = json.loads(encode(Audio(1, 2, 3))[0])
     assert header == {"v": 1, "type": "audio", "seq": 1, "sample": 2, "captured_ns": 3}
+
+
+def test_an_ipc_door_in_use_is_not_taken_over(tmp_path: Path) -> None:
+    settings_ = IngressSettings(endpoint=f"ipc://{tmp_path}/i.ipc")
+    first = IngressServer(settings_)
+    with pytest.raises(BusError, match="in use"):
+        IngressServer(settings_)
+    assert (tmp_path / "i.ipc").is_socket()
+    first.stop()
+    assert not (tmp_path / "i.ipc").exists()
+    IngressServer(settings_).stop()

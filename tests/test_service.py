@@ -238,3 +238,23 @@ def test_what_fails_in_the_pipeline_or_on_the_disk_is_a_failure_of_the_run(
     (error,) = run.of("study", "error")
     assert error.data["code"] == "internal"
     assert ["no luck" in str(run.daemon.failures[0]), "trace" in str(run.daemon.failures[1])] == [True, True]
+
+
+def test_a_remote_stream_that_comes_again_goes_on_counting(
+    endpoint: str, engine: TorchEngine, tmp_path: Path
+) -> None:
+    ingress = f"ipc://{tmp_path}/i.ipc"
+    bus = f'bus.endpoints=["{endpoint}"]'
+    with Run(
+        load("vad", [bus, "streams={}", f'ingress.endpoint="{ingress}"', "ingress.accept=any"]), engine
+    ) as run:
+        for _ in range(2):
+            with AudioSender(ingress, "porch", rate=16_000) as sender:
+                sender.send(bytes(32_000))
+                sender.finish()
+            run.until(stream="porch", type="latency")
+        events = [event for event in run.events if event.stream == "porch"]
+        assert [event.seq for event in events] == list(range(len(events)))
+        assert [event.data["state"] for event in run.of("porch", "device")] == ["opened", "ended"] * 2
+        assert [e.sample for e in run.of("porch", "level")] == [4000, 8000, 12_000, 16_000] * 2
+        assert run.subscriber.lost_total == 0
