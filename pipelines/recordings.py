@@ -48,7 +48,9 @@ def pick_words(corpus: Corpus, skip: int) -> list[Clip]:
 def join(corpus: Corpus, clips: list[Clip]) -> tuple[Samples, list[Piece]]:
     """Puts clips one after the other over faint rain, with pauses."""
     pause = round(PAUSE_S * SAMPLE_RATE)
-    parts, pieces, position = [np.zeros(pause, np.float32)], [], pause
+    parts: list[Samples] = [np.zeros(pause, np.float32)]
+    pieces: list[Piece] = []
+    position = pause
     for clip in clips:
         audio = corpus.audio(clip).astype(np.float32) / 32768
         audio *= 0.2 / max(1e-3, float(np.abs(audio).max()))
