@@ -55,7 +55,7 @@ def join(corpus: Corpus, clips: list[Clip]) -> tuple[Samples, list[Piece]]:
         audio = corpus.audio(clip).astype(np.float32) / 32768
         audio *= 0.2 / max(1e-3, float(np.abs(audio).max()))
         fade = np.minimum(1, np.minimum(np.arange(len(audio)), np.arange(len(audio))[::-1]) / 160)
-        parts += [audio * fade.astype(np.float32), np.zeros(pause, np.float32)]
+        parts += [(audio * fade).astype(np.float32), np.zeros(pause, np.float32)]
         pieces.append(Piece(clip, position / SAMPLE_RATE, (position + len(audio)) / SAMPLE_RATE))
         position += len(audio) + pause
     speech = np.concatenate(parts)
