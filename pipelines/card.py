@@ -14,6 +14,7 @@ from typing import Any
 
 from auricle.models.checkpoint import load_model
 from auricle.models.zoo import WEIGHTS
+from auricle.pipelines.release import LICENCES
 
 PURPOSE = {
     "vad": "Says for every 20 ms of a 16 kHz stream how likely someone is speaking, 40 ms late.",
@@ -71,7 +72,8 @@ def card(name: str, record: Mapping[str, Any], figures: str) -> str:
         figures.strip(),
         f"## Limits\n\n{LIMITS[kind].strip()}",
         f"## Training\n\n    {record['command']}\n\n{effort}",
-        "## Data\n\nReal recordings of the `train` split; real noise; measured rooms beside simulated ones.",
+        "## Data\n\nReal recordings of the `train` split, real noise, and measured rooms beside simulated ones "
+        f"(rooms: {LICENCES['rooms']}).",
         _data_table(data).strip(),
         SHARE_ALIKE.format(names=", ".join(shared)),
     ]
