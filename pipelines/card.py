@@ -72,8 +72,8 @@ def card(name: str, record: Mapping[str, Any], figures: str) -> str:
         figures.strip(),
         f"## Limits\n\n{LIMITS[kind].strip()}",
         f"## Training\n\n    {record['command']}\n\n{effort}",
-        "## Data\n\nReal recordings of the `train` split, real noise, and measured rooms beside simulated ones "
-        f"(rooms: {LICENCES['rooms']}).",
+        "## Data\n\nReal recordings of the `train` split, real noise, and rooms, simulated and measured "
+        f"({LICENCES['rooms']}).",
         _data_table(data).strip(),
         SHARE_ALIKE.format(names=", ".join(shared)),
     ]
