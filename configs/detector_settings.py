@@ -60,7 +60,7 @@ class KeywordSettings(Section):
         default=0.7, gt=0, le=1, description="A word is reported at this smoothed posterior (above 0, to 1)."
     )
     smooth_ms: int = Field(
-        default=100,
+        default=160,
         ge=0,
         le=2000,
         description="The posterior is averaged over this long (ms); 0 = not at all.",

@@ -107,7 +107,7 @@ class KeywordState(NamedTuple):
 
     recent: Array  # (K, V), the newest posteriors, newest last
     armed: NDArray[np.bool_]  # (V,), false from a hit until its posterior has fallen again
-    blocked_until: int  # no hit may be decided before this sample
+    blocked_until: NDArray[np.int64]  # (V,), no hit of a label may be decided before its sample
 
 
 class Hit(NamedTuple):
@@ -121,8 +121,8 @@ class Hit(NamedTuple):
 class KeywordTrigger:
     """A smoothed posterior above a threshold makes a hit, once for each time it rises.
 
-    After a hit nothing is decided for `refractory_samples`, and the same label not before its smoothed
-    posterior has fallen below half the threshold, so that a long word is not heard twice.
+    After a hit the same label is not heard again for `refractory_samples`, nor before its smoothed posterior
+    has fallen below half the threshold, so that a long word is not heard twice. Others may follow at once.
     """
 
     labels: tuple[int, ...]
@@ -134,7 +134,7 @@ class KeywordTrigger:
     def initial_state(self, outputs: int) -> KeywordState:
         """State of a stream that has heard nothing, for a model of V outputs."""
         recent = np.zeros((self.smooth_frames, outputs), dtype=np.float32)
-        return KeywordState(recent, np.ones(outputs, dtype=np.bool_), 0)
+        return KeywordState(recent, np.ones(outputs, dtype=np.bool_), np.zeros(outputs, dtype=np.int64))
 
     def step(self, posterior: Array, end_sample: int, state: KeywordState) -> tuple[Hit | None, KeywordState]:
         """Takes one frame.
@@ -151,8 +151,10 @@ class KeywordTrigger:
         smooth = recent.mean(axis=0)
         armed = state.armed | (smooth < self.threshold / 2)
         label = max(self.labels, key=lambda index: smooth[index])
-        if smooth[label] < self.threshold or not armed[label] or end_sample < state.blocked_until:
+        if smooth[label] < self.threshold or not armed[label] or end_sample < state.blocked_until[label]:
             return None, KeywordState(recent, armed, state.blocked_until)
         armed[label] = False
+        blocked_until = state.blocked_until.copy()
+        blocked_until[label] = end_sample + self.refractory_samples
         hit = Hit(label, float(recent[:, label].max()))
-        return hit, KeywordState(recent, armed, end_sample + self.refractory_samples)
+        return hit, KeywordState(recent, armed, blocked_until)

@@ -101,8 +101,12 @@ def test_a_keyword_said_again_is_heard_again() -> None:
 
 
 def test_the_refractory_time_counts_samples_and_then_ends() -> None:
-    rows = [[0.0, 1.0, 0.0]] * 2 + [[0.0, 0.0, 1.0]] * 2 + [[1.0, 0.0, 0.0]] * 3 + [[0.0, 0.0, 1.0]] * 2
-    assert spot(rows) == [(1, 1), (8, 2)]
+    word, pause = [[0.0, 1.0, 0.0]], [[1.0, 0.0, 0.0]]
+    assert spot(word * 2 + pause * 2 + word * 1 + pause * 2 + word * 2) == [(1, 1), (8, 1)]
+
+
+def test_another_word_may_follow_at_once() -> None:
+    assert spot([[0.0, 1.0, 0.0]] * 2 + [[0.0, 0.0, 1.0]] * 2) == [(1, 1), (3, 2)]
 
 
 def test_labels_that_are_not_wanted_never_hit() -> None:
