@@ -2,8 +2,8 @@
 
     python -m auricle.pipelines.recordings --data DIR --work DIR
 
-Every clip is of the `eval` split: nobody heard in them was trained or tuned on. The speakers were chosen so that
-the demo shows every word: of eight random choices, two were heard without a miss.
+Every clip is of the `eval` split: nobody heard in them was trained or tuned on. The speakers were chosen so
+that the demo shows every word: of eight random choices, two were heard without a miss.
 """
 
 import argparse
