@@ -123,13 +123,20 @@ class Progressed:
 class Trainer:
     """One run: network, optimiser, averaged weights and data, all of which resume."""
 
-    def __init__(self, recipe: Recipe, corpus: Corpus, folder: Path) -> None:
-        """Sets up a run in a folder; `resume` continues what is there."""
+    def __init__(self, recipe: Recipe, corpus: Corpus, folder: Path, task: Task | None = None) -> None:
+        """Sets up a run in a folder; `resume` continues what is there.
+
+        Args:
+            recipe: all that decides the run.
+            corpus: the recordings.
+            folder: where checkpoints and log lie.
+            task: what to learn, where several runs share one; else it is made from the recipe.
+        """
         self.recipe, self.corpus, self.folder = recipe, corpus, folder
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(recipe.training.seed)
         self.frontend = LogMel(recipe.frontend)
-        self.task: Task = TASKS[recipe.task](corpus, recipe, self.frontend)
+        self.task: Task = task or TASKS[recipe.task](corpus, recipe, self.frontend)
         corpus.decode(self.task.clips)
         rooms = make_rooms(
             corpus.rooms().values() if recipe.augment.room_part else (),
