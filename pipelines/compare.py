@@ -31,13 +31,37 @@ logger = logging.getLogger(__name__)
 
 CELLS = ("rnn", "gru", "lstm", "gru+lstm", "attention")
 PARTS = (0.1, 0.3, 1.0)
-SETTINGS = (
+COMMON_SETTINGS = (
     "training.streams=16",
     "training.segment_s=2.4",
     "augment.simulated_rooms=8",
     "augment.microphones=16",
+    "augment.room_part=0.2",
+    "augment.microphone_part=0.2",
+    "augment.gain_low_db=-12.0",
+    "augment.clip_part=0.0",
 )
-"""A short budget needs many small steps more than large ones."""
+SETTINGS = {
+    "vad": COMMON_SETTINGS,
+    "keyword": (
+        *COMMON_SETTINGS,
+        "network.conv_channels=[48,64]",
+        "network.hidden=96",
+        "network.dropout=0.05",
+        "augment.noise_part=0.5",
+        "augment.snr_low_db=5.0",
+        "augment.mask_part=0.0",
+        "keyword.command_part=0.8",
+        "keyword.unknown_part=0.1",
+        "keyword.digit_part=0.0",
+        "keyword.sentence_part=0.0",
+        "keyword.fragment_part=0.0",
+        "keyword.sound_part=0.02",
+        "keyword.pause_part=0.05",
+        "training.learning_rate=5e-3",
+    ),
+}
+"""A minute is enough only for small steps and a small task: ten commands, unknown and silence; less noise."""
 PILOT_STEPS = 12
 """Steps from which the speed of training is taken."""
 LEAST_STEPS = 20
@@ -81,7 +105,7 @@ class Plan:
 
     def recipe(self, cell: str, seed: int = 1, steps: int = PILOT_STEPS) -> Recipe:
         """The recipe of one training; a cell of several kinds shares the layers out among them."""
-        settings = [*SETTINGS, *self.settings, f"network.cell={cell}"]
+        settings = [*SETTINGS[self.task], *self.settings, f"network.cell={cell}"]
         recipe = load_recipe(self.task, settings)
         layers = max(1, recipe.network.layers // len(recipe.network.cells))
         training = replace(

@@ -239,10 +239,10 @@ def _memory_section(figures: Figures) -> str:
         "gradient gone, trained",
     )
     text = (
-        f"{SLOTS} marked symbols of {SYMBOLS}, then so many others to distract, then a cue that asks for one: "
-        "% recalled, mean over seeds, after practice on ever longer delays within the budget. The last columns "
-        f"say after how many steps the gradient is below {FADED:g} of what it is one step back (median seed; "
-        "“no” = not within 1,000)."
+        f"{SLOTS} marked symbols of {SYMBOLS}, then so many others to distract, then a cue that asks for "
+        "one: % recalled, mean over seeds, after practice on ever longer delays within the budget. The last "
+        f"columns say after how many steps the gradient is below {FADED:g} of what it is one step back "
+        "(median seed; “no”: not within 1,000)."
     )
     return f"{text}\n\n{table(header, rows)}"
 

@@ -168,7 +168,7 @@ def _gates_keep(figures: Figures) -> tuple[str, str]:
     before = max(value for cell in gated for value in figures.gradient(cell, "untrained", LONG_STEPS))
     after = min(value for cell in gated for value in figures.gradient(cell, "trained", LONG_STEPS))
     evidence = (
-        f"at {LONG_STEPS} steps at least {after:.0e} is left of GRU's and LSTM's once they have learnt to recall; "
+        f"at {LONG_STEPS} steps at least {after:.0e} is left in GRU and LSTM that have learnt to recall, "
         f"untrained at most {before:.0e}"
     )
     return (HELD if after >= FADED else FAILED), evidence
@@ -223,9 +223,9 @@ def _overfits(figures: Figures) -> tuple[str, str]:
 
 def _more_data_helps(figures: Figures) -> tuple[str, str]:
     cells = list(figures.results["training"])
-    little, much = (spread([figures.gap(cell, part).value for cell in cells]) for part in (0.1, 1.0))
     if not cells:
         raise KeyError("no training")
+    little, much = (spread([figures.gap(cell, part).value for cell in cells]) for part in (0.1, 1.0))
     evidence = f"mean gap at 10 % of the data {percent(little)}, with all of it {percent(much)}"
     return is_greater(little, much), evidence
 

@@ -21,7 +21,15 @@ from auricle.models.frontend import LogMel
 from auricle.models.network import Network
 from auricle.pipelines.corpus import Clip, Corpus
 from auricle.pipelines.decide import word_scores
-from auricle.pipelines.dev import CHUNK_FRAMES, DEV_SEED, STREAMS, lay_out, posteriors, stream_features
+from auricle.pipelines.dev import (
+    CHUNK_FRAMES,
+    DEV_SEED,
+    DIGIT_START,
+    STREAMS,
+    lay_out,
+    posteriors,
+    stream_features,
+)
 from auricle.pipelines.keyword_data import WordClip, WordPlanner
 from auricle.pipelines.metrics import bootstrap, roc_auc
 from auricle.pipelines.recipe import Recipe
@@ -29,6 +37,7 @@ from auricle.pipelines.streams import Piece, Planner, StreamBatcher
 from auricle.pipelines.targets import HOP_SAMPLES, IGNORE
 from auricle.pipelines.tasks import KeywordTask, Task, VadTask
 from auricle.pipelines.vad_data import VadPlanner
+from auricle.pipelines.vocabulary import LABELS
 
 CLEAN = math.inf
 SNRS_DB: Mapping[str, float] = {"clean": CLEAN, "10 dB": 10.0, "0 dB": 0.0}
@@ -182,8 +191,12 @@ class ComparedKeywords(KeywordTask):
     def __init__(self, corpus: Corpus, recipe: Recipe, frontend: LogMel, size: int = 40) -> None:
         """Prepares training streams and probes of up to `size` words of each kind."""
         train, dev = (WordPlanner(corpus, recipe.keyword, split) for split in ("train", "dev"))
+        self.data = recipe.keyword
         self.planner, self.noise, self.clips = train, train.noise, train.clips
-        words = [word for label in dev.by_label.values() for word in draw_words(label, size)]
+        if not recipe.keyword.digit_part:  # what is not taught is not asked
+            for label in range(DIGIT_START, len(LABELS)):
+                dev.by_label[label] = []
+        words = [word for same in dev.by_label.values() for word in draw_words(same, size)]
         learnt, matched = match_words(train, dev, recipe.keyword.dev_words, size)
         probe = partial(WordProbe, noise=dev.noise, recipe=recipe, frontend=frontend)
         self.probes: dict[str, Probe] = {

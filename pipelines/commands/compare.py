@@ -18,7 +18,7 @@ on little data, size, step latency, training time, and how long each remembers.
   auricle compare --data ../shared/data            with intervals over three seeds: about an hour
 
 Results lie in OUT: compare.md (tables, and which common claims held), compare.json, pictures, and one file
-for each measurement: a run that was stopped goes on where it was, and more seeds or cells add to what is there.
+for each measurement: a run that was stopped goes on where it was; more seeds or cells add to what is there.
 """
 
 
