@@ -168,9 +168,9 @@ def _update(network: Network, optimiser: torch.optim.Optimizer, delay: int, rand
 
 @torch.inference_mode()
 def recall(
-    network: Network, delays: Sequence[int] = DELAYS, *, trials: int = TRIALS, seed: int = 1
+    network: Network, delays: Sequence[int] | None = None, *, trials: int = TRIALS, seed: int = 1
 ) -> dict[int, float]:
-    """Accuracy of recall after each delay.
+    """Accuracy of recall after each delay, by default each of `DELAYS`.
 
     All delays are asked in one pass: a state is a value, so the cue is tried on it and the stream goes on.
     """
@@ -178,7 +178,7 @@ def recall(
     symbols, slots, answers = draw(trials, random)
     _, state = network(marked(symbols), network.initial_state(trials))
     accuracy, passed = {}, 0
-    for delay in sorted(delays):
+    for delay in sorted(DELAYS if delays is None else delays):
         while passed < delay:
             steps = min(CHUNK_STEPS, delay - passed)
             _, state = network(distraction(trials, steps, random), state)
@@ -198,10 +198,15 @@ def longest_recalled(accuracy: dict[int, float]) -> int:
     return longest
 
 
-def gradient_norms(network: Network, *, steps: int = GRADIENT_STEPS, seed: int = 1) -> dict[int, float]:
+def gradient_norms(network: Network, *, steps: int | None = None, seed: int = 1) -> dict[int, float]:
     """How much the last output depends on the input so many steps before it.
 
     In double precision: what vanishes falls far below the smallest single.
+
+    Args:
+        network: whose gradient.
+        steps: length of the sequences, by default `GRADIENT_STEPS`.
+        seed: decides the sequences.
 
     Returns:
         For each distance, the norm of the gradient of the last outputs by that input (geometric mean over
@@ -209,7 +214,7 @@ def gradient_norms(network: Network, *, steps: int = GRADIENT_STEPS, seed: int =
     """
     double = Network(network.config).double()
     double.load_state_dict(network.state_dict())
-    random = torch.Generator().manual_seed(seed)
+    random, steps = torch.Generator().manual_seed(seed), steps or GRADIENT_STEPS
     inputs = distraction(8, steps, random).double().requires_grad_()
     outputs, _ = double(inputs, double.initial_state(8))
     weights = torch.randn(outputs[:, -1].shape, generator=random, dtype=torch.float64)

@@ -59,8 +59,6 @@ def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same measurements with fewer repetitions."""
     monkeypatch.setattr(memory, "DELAYS", (1, 4, 100, 200))
     monkeypatch.setattr(memory, "GRADIENT_STEPS", 120)
-    monkeypatch.setattr(memory.recall, "__defaults__", ((1, 4, 100, 200),))
-    monkeypatch.setattr(memory.gradient_norms, "__kwdefaults__", {"steps": 120, "seed": 1})
     monkeypatch.setattr(cost.measure_costs, "__kwdefaults__", {"rounds": 2, "steps": 5, "resident": False})
     monkeypatch.setattr(compare, "PILOT_STEPS", 2)
 
@@ -188,7 +186,6 @@ def test_a_comparison_is_written_and_resumed(
     page = (out / "compare.md").read_text()
     for text in (
         "| GRU |",
-        "| RNN |",
         "2 seeds",
         "6 steps for each training",
         "![gap](gap.png)",
