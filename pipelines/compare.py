@@ -6,21 +6,17 @@ Each measurement is kept in a file of its own as soon as it is done; a second ru
 
 import json
 import logging
-import platform
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from auricle.configs.errors import ConfigError, DataError
 from auricle.models.frontend import LogMel
 from auricle.models.network import MEMORIES
-from auricle.pipelines.cost import measure_costs
+from auricle.pipelines.cost import describe_machine, measure_costs
 from auricle.pipelines.curves import progress_bar
 from auricle.pipelines.memory import Budget, measure_memory, memory_config
 from auricle.pipelines.probes import COMPARED, PartialCorpus, compared_task
@@ -65,6 +61,8 @@ SETTINGS = {
 PILOT_STEPS = 12
 """Steps from which the speed of training is taken."""
 LEAST_STEPS = 20
+RECALL_UPDATES = 5
+"""Updates of recall practice for each step of a budget in steps: they are so much cheaper."""
 SLICE_MINUTES = 5.0
 """Between two checkpoints of a training."""
 
@@ -102,6 +100,12 @@ class Plan:
             raise ConfigError(f"expected a budget above 0 for each training, got {spent}")
         if not self.parts or not all(0 < part <= 1 for part in self.parts):
             raise ConfigError(f"expected parts of the data above 0 and up to 1, got {self.parts}")
+
+    @property
+    def recall_budget(self) -> Budget:
+        """Of the practice of recall: as many seconds as a training may take."""
+        steps = self.budget.steps
+        return self.budget if steps is None else Budget(steps=RECALL_UPDATES * steps)
 
     def recipe(self, cell: str, seed: int = 1, steps: int = PILOT_STEPS) -> Recipe:
         """The recipe of one training; a cell of several kinds shares the layers out among them."""
@@ -145,7 +149,7 @@ class Comparison:
         }
         for number, (seed, cell) in enumerate(self._by_seed(), 1):
             title = f"recall {number}/{plan.seeds * len(cells)}: {cell}, seed {seed}"
-            settings = {**asdict(plan.budget), "network": asdict(memory_config(cell))}
+            settings = {**asdict(plan.recall_budget), "network": asdict(memory_config(cell))}
             measure = partial(self._memory, cell, seed, title)
             results["memory"][cell].append(self._keep(f"memory-{cell}-seed{seed}", settings, measure))
         if self.data is not None:
@@ -198,7 +202,7 @@ class Comparison:
                     done += 1
                     advance("")
 
-            return measure_memory(cell, self.plan.budget, seed, tick=tick)
+            return measure_memory(cell, self.plan.recall_budget, seed, tick=tick)
 
     def _trainings(self) -> dict[str, Any]:
         """Results by cell and part, a list over seeds."""
@@ -273,22 +277,3 @@ class Comparison:
             frontend = LogMel(recipe.frontend)
             self._tasks[part] = compared_task(self._corpus(part), recipe, frontend, self.plan.probe_size)
         return self._tasks[part]
-
-
-def describe_machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    cpuinfo = Path("/proc/cpuinfo")
-    names = [
-        line.partition(":")[2].strip()
-        for line in (cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else ())
-        if line.startswith("model name")
-    ]
-    return {
-        "processor": names[0] if names else platform.processor() or platform.machine(),
-        "processors": len(names) or None,
-        "threads": torch.get_num_threads(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "date": date.today().isoformat(),
-    }

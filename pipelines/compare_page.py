@@ -20,6 +20,7 @@ from auricle.pipelines.compare_summary import (
     name_of,
     percent,
 )
+from auricle.pipelines.cost import STREAMS
 from auricle.pipelines.memory import FADED, RECALLED, SLOTS, SYMBOLS
 from auricle.pipelines.metrics import Interval
 
@@ -139,7 +140,7 @@ def _size_table(figures: Figures) -> str:
         "parameters",
         "weights MB",
         "state kB a stream",
-        "process MB with 64 streams",
+        f"process MB with {STREAMS} streams",
         "step p50 us",
         "step p95 us",
         "of a core",

@@ -60,9 +60,11 @@ def _cost(figures: Figures, left: "Axes", right: "Axes") -> None:
         left.plot(size, p95.value, "_", color=colour, markersize=14)
         right.bar(name_of(cell), figures.cost(cell, "state_bytes").value, color=colour)
     left.set(xlabel="thousand parameters", ylabel="us, one step (o median, _ 95 %)", title="size and speed")
-    left.set_ylim(bottom=0)
+    left.set(yscale="log")
+    left.margins(y=0.3)
     left.legend(fontsize=8)
     right.set(yscale="log", ylabel="bytes", title="state of one stream")
+    right.set_ylim(bottom=100)
     right.tick_params("x", labelsize=8)
 
 
@@ -82,7 +84,8 @@ def _recall(figures: Figures, left: "Axes", right: "Axes") -> None:
         xscale="log", xlabel="steps since the symbols", ylabel="recalled", ylim=(0, 1.03), title="recall"
     )
     left.legend(fontsize=8)
-    right.set(yscale="symlog", ylabel="steps", title=f"longest delay recalled at {RECALLED:.0%}")
+    right.set_yscale("symlog", linthresh=10)
+    right.set(ylim=(0, 2 * delays[-1]), ylabel="steps", title=f"longest delay recalled at {RECALLED:.0%}")
     right.tick_params("x", labelsize=8)
 
 

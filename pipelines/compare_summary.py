@@ -16,6 +16,8 @@ from auricle.pipelines.memory import CHANCE, FADED, RECALLED
 from auricle.pipelines.metrics import Z_95, Interval
 
 HELD, FAILED, NOISE, UNKNOWN = "held", "did not hold", "within noise", "not measured"
+LEARNT = {"keyword": 0.25, "vad": 0.7}
+"""A task of which no cell reaches this (share of words, ROC-AUC) has not been learnt."""
 LONG_STEPS = 100
 """Delays from here on count as long."""
 Results = Mapping[str, Any]
@@ -55,6 +57,10 @@ def is_greater(one: Interval, other: Interval) -> str:
     if gap.low > 0:
         return HELD
     return FAILED if gap.high <= 0 else NOISE
+
+
+class NothingLearntError(Exception):
+    """A budget too short to say anything about: the message tells of what."""
 
 
 class Figures:
@@ -113,6 +119,22 @@ class Figures:
         """The gradient so many steps back, `trained` or `untrained`, for each seed."""
         return [run[f"gradient_{when}"][str(distance)] for run in self.results["memory"][cell]]
 
+    def require_learnt(self) -> None:
+        """Refuses to compare accuracy where there is none.
+
+        Raises:
+            NothingLearntError: no cell has learnt the task.
+            KeyError: none was trained.
+        """
+        task, cells = self.results["plan"]["task"], self.results["training"]
+        best = max((self.trained(cell, "clean") for cell in cells), default=None)
+        if best is None:
+            raise KeyError("no training")
+        if best.value < LEARNT[task]:
+            raise NothingLearntError(
+                f"the budget was too short: at best {percent(best)}, below the {LEARNT[task]:.0%} that count"
+            )
+
     def _runs(self, cell: str, part: float) -> list[Any]:
         return list(self.results["training"][cell][str(part)])
 
@@ -132,6 +154,8 @@ def judge(results: Results) -> list[Claim]:
     for text, test in CLAIMS:
         try:
             verdict, evidence = test(figures)
+        except NothingLearntError as error:
+            verdict, evidence = UNKNOWN, str(error)
         except KeyError:
             verdict, evidence = UNKNOWN, "the cells or the data it needs were not part of this run"
         claims.append(Claim(text, verdict, evidence))
@@ -165,6 +189,8 @@ def _vanishes(figures: Figures) -> tuple[str, str]:
 
 def _gates_keep(figures: Figures) -> tuple[str, str]:
     gated = ("gru", "lstm")
+    if max(max(figures.memory(cell, "longest_recalled")) for cell in gated) == 0:
+        raise NothingLearntError("the budget was too short: neither had learnt to recall anything")
     before = max(value for cell in gated for value in figures.gradient(cell, "untrained", LONG_STEPS))
     after = min(value for cell in gated for value in figures.gradient(cell, "trained", LONG_STEPS))
     evidence = (
@@ -201,6 +227,7 @@ def _accuracy(one: str, others: Sequence[str], part: float = 1.0) -> Test:
     """Whether one cell beats the best of some others."""
 
     def test(figures: Figures) -> tuple[str, str]:
+        figures.require_learnt()
         found = {cell: figures.trained(cell, "clean", part) for cell in (one, *others)}
         best = max(others, key=lambda cell: found[cell].value)
         evidence = ", ".join(f"{name_of(cell)} {percent(value)}" for cell, value in found.items())
@@ -210,6 +237,7 @@ def _accuracy(one: str, others: Sequence[str], part: float = 1.0) -> Test:
 
 
 def _gated_beat_plain(figures: Figures) -> tuple[str, str]:
+    figures.require_learnt()
     found = {cell: figures.trained(cell, "clean") for cell in ("gru", "lstm", "rnn")}
     worse = min(("gru", "lstm"), key=lambda cell: found[cell].value)
     evidence = ", ".join(f"{name_of(cell)} {percent(value)}" for cell, value in found.items())
@@ -217,20 +245,21 @@ def _gated_beat_plain(figures: Figures) -> tuple[str, str]:
 
 
 def _overfits(figures: Figures) -> tuple[str, str]:
+    figures.require_learnt()
     lstm, gru = figures.gap("lstm", 0.1), figures.gap("gru", 0.1)
     return is_greater(lstm, gru), f"gap at 10 % of the data: LSTM {percent(lstm)}, GRU {percent(gru)}"
 
 
 def _more_data_helps(figures: Figures) -> tuple[str, str]:
+    figures.require_learnt()
     cells = list(figures.results["training"])
-    if not cells:
-        raise KeyError("no training")
     little, much = (spread([figures.gap(cell, part).value for cell in cells]) for part in (0.1, 1.0))
     evidence = f"mean gap at 10 % of the data {percent(little)}, with all of it {percent(much)}"
     return is_greater(little, much), evidence
 
 
 def _noise(figures: Figures) -> tuple[str, str]:
+    figures.require_learnt()
     gru, lstm = figures.lost("gru", "0 dB"), figures.lost("lstm", "0 dB")
     return is_greater(gru, lstm), f"lost from clean to 0 dB: LSTM {percent(lstm)}, GRU {percent(gru)}"
 

@@ -3,11 +3,13 @@
 `python -m auricle.pipelines.cost FILE STREAMS` prints by how many bytes a process grows with a model in use.
 """
 
+import platform
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,8 @@ ROUNDS = 7
 """How often the steps of each model are timed, turn by turn, so that a busy moment hits all alike."""
 STEPS = 150
 WARM_UP_STEPS = 20
-STREAMS = 64
+STREAMS = 512
+"""So many that their states show beside what a process grows by anyhow."""
 STATM = Path("/proc/self/statm")
 PAGE_BYTES = 4096
 
@@ -50,7 +53,7 @@ def measure_costs(
 
     Returns:
         For each name, plain values for JSON: `parameters`, `weights_bytes` (in memory), `file_bytes`,
-        `state_bytes` (of one stream), `resident_bytes` (by which a process with 64 streams grows; None if
+        `state_bytes` (of one stream), `resident_bytes` (by which a process with 512 streams grows; None if
         unknown), `frame_ms`, and `step_p50_us`, `step_p95_us` with a value for each round.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -106,6 +109,25 @@ def measure_resident(path: Path, streams: int = STREAMS) -> int | None:
 def resident_bytes() -> int:
     """Memory of this process that is in use now (Linux)."""
     return int(STATM.read_text().split()[1]) * PAGE_BYTES
+
+
+def describe_machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    cpuinfo = Path("/proc/cpuinfo")
+    names = [
+        line.partition(":")[2].strip()
+        for line in (cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else ())
+        if line.startswith("model name")
+    ]
+    return {
+        "processor": names[0] if names else platform.processor() or platform.machine(),
+        "processors": len(names) or None,
+        "threads": torch.get_num_threads(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "date": date.today().isoformat(),
+    }
 
 
 def main(path: Path, streams: int) -> None:

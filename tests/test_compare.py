@@ -312,6 +312,13 @@ def test_claims_follow_from_the_figures() -> None:
     assert np.isclose(Figures(results).trained("gru", "clean").value, 0.8)
 
 
+def test_a_budget_too_short_to_learn_anything_decides_nothing() -> None:
+    results = made_up_results({"gru": [0.05, 0.06, 0.04], "lstm": [0.09, 0.1, 0.11], "rnn": [0.0, 0.0, 0.0]})
+    found = {claim.text: claim for claim in judge(results)}["The LSTM is more accurate than the GRU"]
+    assert found.verdict == UNKNOWN
+    assert "too short: at best 10.0 ±" in found.evidence
+
+
 def test_unknown_cells_are_refused_before_anything_is_measured() -> None:
     with pytest.raises(ConfigError, match="unknown cell 'tcn'"):
         Plan(cells=("gru", "tcn"))
