@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -13,6 +14,7 @@ from auricle.configs.errors import ModelError
 from auricle.models import state as states
 from auricle.models.attention import Attention
 from auricle.models.checkpoint import ModelSpec, load_model, save_model
+from auricle.models.engine import TorchEngine
 from auricle.models.network import MEMORIES, Network, NetworkConfig
 
 WINDOW = 6
@@ -120,6 +122,22 @@ def test_the_settings_offer_every_cell() -> None:
     assert set(MEMORIES) <= set(offered)
     for cell in offered:
         assert Network(NetworkConfig(labels=1, cell=cell, hidden=16, layers=1)).config.cells
+
+
+def test_the_engine_runs_stores_and_restores_it(tmp_path: Path) -> None:
+    path = tmp_path / "attention.safetensors"
+    config = NetworkConfig(labels=2, cell="gru+attention", hidden=8, layers=1, conv_channels=(6, 6))
+    save_model(path, ModelSpec(kind="keyword", labels=("a", "b"), network=config), Network(config))
+    engine = TorchEngine()
+    model = engine.load(str(path))
+    frames = np.random.default_rng(0).normal(-5, 3, (1, 120, 80)).astype(np.float32)
+    whole, _ = engine.infer(model, frames, engine.model_state(model))
+    state, parts = engine.model_state(model), []
+    for start in range(0, 120, 8):
+        state = engine.restore_state(engine.dump_state(state), engine.model_state(model))
+        part, state = engine.infer(model, frames[:, start : start + 8], state)
+        parts.append(part)
+    assert np.abs(np.concatenate(parts, 1) - whole).max() < 1e-5
 
 
 def test_a_model_file_older_than_attention_still_loads(tmp_path: Path) -> None:
