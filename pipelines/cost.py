@@ -3,6 +3,8 @@
 `python -m auricle.pipelines.cost FILE STREAMS` prints by how many bytes a process grows with a model in use.
 """
 
+import ctypes
+import gc
 import platform
 import subprocess
 import sys
@@ -107,7 +109,11 @@ def measure_resident(path: Path, streams: int = STREAMS) -> int | None:
 
 
 def resident_bytes() -> int:
-    """Memory of this process that is in use now (Linux)."""
+    """Memory of this process that is in use now (Linux); what is free goes back to the system first."""
+    gc.collect()
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)
     return int(STATM.read_text().split()[1]) * PAGE_BYTES
 
 

@@ -60,7 +60,6 @@ def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "DELAYS", (1, 4, 100, 200))
     monkeypatch.setattr(memory, "GRADIENT_STEPS", 120)
     monkeypatch.setattr(cost.measure_costs, "__kwdefaults__", {"rounds": 2, "steps": 5, "resident": False})
-    monkeypatch.setattr(compare, "PILOT_STEPS", 2)
 
 
 @pytest.fixture(scope="module")

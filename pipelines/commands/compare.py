@@ -87,6 +87,7 @@ def _measure(args: argparse.Namespace) -> dict[str, object]:
     from auricle.pipelines.train import prepare_process
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("auricle.pipelines.curves").setLevel(logging.WARNING)  # figures come with the tables
     plan = _plan(args)
     if args.fresh:
         for name in ("results", "runs"):
