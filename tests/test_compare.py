@@ -15,7 +15,7 @@ from auricle.configs import cli
 from auricle.configs.errors import ConfigError, DataError
 from auricle.models.frontend import LogMel
 from auricle.models.network import Network
-from auricle.pipelines import compare, cost, memory
+from auricle.pipelines import compare, cost, memory, train
 from auricle.pipelines.compare import Comparison, Plan
 from auricle.pipelines.compare_page import read_results, write_all
 from auricle.pipelines.compare_summary import (
@@ -47,7 +47,9 @@ CELLS = ("rnn", "gru", "lstm")
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    # What a command sets for its whole process (denormals, memory) would reach the tests after it.
+    monkeypatch.setattr(train, "prepare_process", lambda threads: None)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # small steps: a second thread only gets in the way
     yield
