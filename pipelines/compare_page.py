@@ -90,7 +90,8 @@ def _conditions(results: Results) -> str:
     text = (
         f"Task: {plan['task']}. Budget: {each} for each training, {seeds}. Machine: {machine['processor']}, "
         f"{machine['threads']} thread(s), torch {machine['torch']}, {machine['date']}. "
-        "± is a 95 % interval over seeds and test material (over rounds for speed). All cells have the same "
+        "± is a 95 % interval over seeds and test material (over rounds for speed). The material is the same "
+        "for all cells, so differences are judged cautiously. All cells have the same "
         "width and the same number of layers; a hybrid shares the layers out."
     )
     if plan["seeds"] == 1:

@@ -17,7 +17,7 @@ from auricle.models.frontend import LogMel
 from auricle.models.network import Network
 from auricle.pipelines import compare, cost, memory, train
 from auricle.pipelines.compare import Comparison, Plan
-from auricle.pipelines.compare_page import read_results, write_all
+from auricle.pipelines.compare_page import read_results, write_all, write_page
 from auricle.pipelines.compare_summary import (
     FAILED,
     HELD,
@@ -318,6 +318,15 @@ def test_a_budget_too_short_to_learn_anything_decides_nothing() -> None:
     found = {claim.text: claim for claim in judge(results)}["The LSTM is more accurate than the GRU"]
     assert found.verdict == UNKNOWN
     assert "too short: at best 10.0 ±" in found.evidence
+
+
+def test_the_page_in_the_docs_is_made_from_the_figures_beside_it() -> None:
+    docs = Path(__file__).parent.parent / "docs"
+    results = read_results(docs / "compare" / "compare.json")
+    pictures = [Path("compare") / path.name for path in (docs / "compare").glob("*.png")]
+    page = write_page(results, pictures, Path("compare") / "compare.json")
+    command = "auricle compare --from docs/compare/compare.json --page docs/compare.md"
+    assert (docs / "compare.md").read_text("utf-8") == page, f"run: {command}"
 
 
 def test_unknown_cells_are_refused_before_anything_is_measured() -> None:
