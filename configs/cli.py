@@ -77,6 +77,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         "evaluate": Command(
             "auricle.pipelines.commands.evaluate", "judge models on held-out speakers and noise"
         ),
+        "compare": Command("auricle.pipelines.commands.compare", "LSTM or GRU? every cell under one budget"),
     },
 }
 COMMANDS: dict[str, Command] = {name: command for group in GROUPS.values() for name, command in group.items()}

@@ -1,4 +1,4 @@
-"""The streaming network: normalisation, causal convolutions, recurrent layers, a linear head.
+"""The streaming network: normalisation, causal convolutions, layers that remember, a linear head.
 
 One family serves voice activity, keywords and phones; `cell` chooses what remembers.
 
@@ -14,7 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from auricle.configs.errors import ModelError
-from auricle.models.layers import CausalConv, ConvState, Recurrent, RecurrentState
+from auricle.models.attention import Attention, AttentionState
+from auricle.models.layers import CELLS, CausalConv, ConvState, Recurrent, RecurrentState
+
+ATTENTION = "attention"
+MEMORIES = (*CELLS, ATTENTION)
+"""What may remember: each name, or several joined by "+"."""
 
 
 @dataclass(frozen=True)
@@ -24,23 +29,37 @@ class NetworkConfig:
     labels: int
     """Outputs per frame."""
     cell: str = "gru"
-    """"gru", "lstm", "rnn", or several joined by "+", first one first: "gru+lstm"."""
+    """"gru", "lstm", "rnn", "attention", or several joined by "+", first one first: "gru+lstm"."""
     mels: int = 80
     conv_channels: tuple[int, ...] = (96, 128)
     conv_kernels: tuple[int, ...] = (5, 5)
     conv_strides: tuple[int, ...] = (2, 2)
     hidden: int = 160
     layers: int = 2
-    """Recurrent layers of each cell in `cell`."""
+    """Layers of each cell in `cell`."""
     dropout: float = 0.1
+    attention_heads: int = 4
+    """Patterns that each attention layer looks for; `hidden` is a multiple of twice as many."""
+    attention_frames: int = 64
+    """Output frames that each attention layer looks back (its memory)."""
 
     def __post_init__(self) -> None:
-        """Checks that the convolutions are described completely."""
+        """Checks the cells, and that the convolutions are described completely."""
+        if unknown := [cell for cell in self.cells if cell not in MEMORIES]:
+            raise ModelError(
+                f"unknown cell '{unknown[0]}' in '{self.cell}': expected one of {', '.join(MEMORIES)}, or "
+                "several joined by '+', such as gru+lstm"
+            )
         if not len(self.conv_channels) == len(self.conv_kernels) == len(self.conv_strides):
             raise ModelError(
                 "conv_channels, conv_kernels and conv_strides want one entry for each convolution, got "
                 f"{self.conv_channels}, {self.conv_kernels}, {self.conv_strides}"
             )
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The parts of `cell`, first one first."""
+        return tuple(self.cell.split("+"))
 
     @property
     def stride_frames(self) -> int:
@@ -52,7 +71,21 @@ class NetworkState(NamedTuple):
     """What a network remembers between chunks."""
 
     convolutions: tuple[ConvState, ...]
-    recurrent: tuple[RecurrentState, ...]
+    recurrent: tuple[RecurrentState | AttentionState, ...]
+
+
+def build_memory(cell: str, inputs: int, config: NetworkConfig) -> Recurrent | Attention:
+    """Makes the layers of one cell: all take `(B, T, inputs)` and their state, and give `(B, T, hidden)`."""
+    if cell == ATTENTION:
+        return Attention(
+            inputs,
+            config.hidden,
+            config.layers,
+            config.dropout,
+            heads=config.attention_heads,
+            window_frames=config.attention_frames,
+        )
+    return Recurrent(cell, inputs, config.hidden, config.layers, config.dropout)
 
 
 class Network(nn.Module):
@@ -74,10 +107,9 @@ class Network(nn.Module):
                 widths[:-1], widths[1:], config.conv_kernels, config.conv_strides, strict=True
             )
         )
-        cells = config.cell.split("+")
-        self.recurrent: Sequence[Recurrent] = nn.ModuleList(  # type: ignore[assignment]
-            Recurrent(cell, config.hidden if i else widths[-1], config.hidden, config.layers, config.dropout)
-            for i, cell in enumerate(cells)
+        self.recurrent: Sequence[Recurrent | Attention] = nn.ModuleList(  # type: ignore[assignment]
+            build_memory(cell, config.hidden if i else widths[-1], config)
+            for i, cell in enumerate(config.cells)
         )
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(config.hidden, config.labels)
@@ -109,7 +141,7 @@ class Network(nn.Module):
             hidden = nn.functional.relu(hidden)
             convolutions.append(conv_state)
         hidden = self.dropout(hidden)
-        recurrent: list[RecurrentState] = []
+        recurrent: list[RecurrentState | AttentionState] = []
         for block, heard in zip(self.recurrent, state.recurrent, strict=True):
             hidden, recurrent_state = block(hidden, heard)
             recurrent.append(recurrent_state)

@@ -8,7 +8,7 @@ ends with the same weights as one that was not.
 import ctypes
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from math import cos, inf, pi
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from auricle.configs.errors import DataError
 from auricle.models import state as states
 from auricle.models.frontend import LogMel
-from auricle.models.network import Network
+from auricle.models.network import Network, NetworkConfig
 from auricle.pipelines.augment import Augmenter, generator, mask_features, warp_frequencies, warp_matrices
 from auricle.pipelines.corpus import SAMPLE_RATE, Corpus
 from auricle.pipelines.curves import RunLog, progress_bar
@@ -123,13 +123,20 @@ class Progressed:
 class Trainer:
     """One run: network, optimiser, averaged weights and data, all of which resume."""
 
-    def __init__(self, recipe: Recipe, corpus: Corpus, folder: Path) -> None:
-        """Sets up a run in a folder; `resume` continues what is there."""
+    def __init__(self, recipe: Recipe, corpus: Corpus, folder: Path, task: Task | None = None) -> None:
+        """Sets up a run in a folder; `resume` continues what is there.
+
+        Args:
+            recipe: all that decides the run.
+            corpus: the recordings.
+            folder: where checkpoints and log lie.
+            task: what to learn, where several runs share one; else it is made from the recipe.
+        """
         self.recipe, self.corpus, self.folder = recipe, corpus, folder
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(recipe.training.seed)
         self.frontend = LogMel(recipe.frontend)
-        self.task: Task = TASKS[recipe.task](corpus, recipe, self.frontend)
+        self.task: Task = task or TASKS[recipe.task](corpus, recipe, self.frontend)
         corpus.decode(self.task.clips)
         rooms = make_rooms(
             corpus.rooms().values() if recipe.augment.room_part else (),
@@ -186,7 +193,7 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(step, training)
         self.optimiser.step()
-        self.state = states.map_state(lambda leaf: leaf.detach().float(), state)
+        self.state = states.map_state(_carried, state)
         self._update_average(min(training.ema_decay, (1 + step) / (10 + step)))
         return loss.item()
 
@@ -243,6 +250,7 @@ class Trainer:
         if not path.exists():
             return False
         checkpoint = torch.load(path, weights_only=True)
+        checkpoint["recipe"]["network"] = _with_defaults(checkpoint["recipe"]["network"])
         if checkpoint["recipe"] != as_table(self.recipe):
             raise DataError(
                 f"{path} was made with another recipe ({_difference(checkpoint['recipe'], self.recipe)}): "
@@ -278,6 +286,16 @@ def _groups(network: Network, weight_decay: float) -> list[dict[str, Any]]:
         {"params": [weight for weight in parameters if weight.dim() > 1], "weight_decay": weight_decay},
         {"params": [weight for weight in parameters if weight.dim() <= 1], "weight_decay": 0.0},
     ]
+
+
+def _carried(leaf: Tensor) -> Tensor:
+    """Cuts a part of the state off its graph, in full precision; counts stay what they are."""
+    return leaf.detach().float() if leaf.is_floating_point() else leaf.detach()
+
+
+def _with_defaults(network: Mapping[str, Any]) -> dict[str, Any]:
+    """Completes a stored network table that is older than some of its fields."""
+    return {**asdict(NetworkConfig(labels=network["labels"])), **network}
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:

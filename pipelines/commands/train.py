@@ -16,8 +16,9 @@ Trains a streaming model and writes it as a .safetensors file that `run`, `strea
 The data folder holds sets of recordings with manifests (see docs/training.md). They are decoded once into
 the work folder (5 GB for all of them). A run lives in WORK/NAME: log.csv and curve.png show how it goes. It
 can be stopped at any time with Ctrl-C or --minutes; the same command continues it, with the same result as
-if it had never stopped. A recipe's settings are changed with --set: network.cell=gru|lstm|rnn,
-network.hidden=128, training.steps=3000, augment.noise_part=0.5; --show prints them all.
+if it had never stopped. A recipe's settings are changed with --set:
+network.cell=lstm (gru, rnn, attention, or several: gru+lstm), network.hidden=128, training.steps=3000,
+augment.noise_part=0.5; --show prints them all.
 """
 
 
