@@ -73,7 +73,9 @@ GROUPS: dict[str, dict[str, Command]] = {
         ),
     },
     "Models": {
-        "train": Command("auricle.pipelines.commands.train", "train a voice-activity or keyword model"),
+        "train": Command(
+            "auricle.pipelines.commands.train", "train a voice-activity, keyword or acoustic model"
+        ),
         "evaluate": Command(
             "auricle.pipelines.commands.evaluate", "judge models on held-out speakers and noise"
         ),

@@ -17,6 +17,8 @@ from auricle.models.network import Network, NetworkConfig
 
 FORMAT = "auricle.model/1"
 ACTIVATIONS = ("sigmoid", "softmax")
+LATER_FIELDS = frozenset({"mean_frames"})
+"""Fields that model files written before they existed lack: their defaults change nothing."""
 C = TypeVar("C")
 
 
@@ -122,10 +124,11 @@ def _parse_header(path: Path, text: str) -> ModelSpec:
 
 
 def _build(kind: type[C], values: dict[str, Any]) -> C:
-    """Makes a dataclass of exactly its own fields, lists turned into tuples."""
+    """Makes a dataclass of exactly its own fields, lists turned into tuples; later fields may be missing."""
     known = {entry.name for entry in fields(kind)}  # type: ignore[arg-type]
-    if values.keys() != known:
-        raise KeyError(f"{kind.__name__}: missing {known - values.keys()}, unknown {values.keys() - known}")
+    missing = known - values.keys() - LATER_FIELDS
+    if missing or values.keys() - known:
+        raise KeyError(f"{kind.__name__}: missing {missing}, unknown {values.keys() - known}")
     return kind(
         **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     )
