@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from auricle.models.checkpoint import ModelSpec
 from auricle.models.frontend import LogMel
@@ -31,6 +31,7 @@ from auricle.pipelines.utterances import UtteranceMaker
 
 DEV_SEED = 40_000
 DEV_BATCH = 24
+GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 
 
 class AcousticTask(Task):
@@ -62,6 +63,21 @@ class AcousticTask(Task):
             lookahead_frames=recipe.lookahead_frames,
         )
         self.dev = AcousticDev(corpus, pick_seconds(judged, data.dev_seconds), spec, frontend)
+
+    def prepare(self, network: Network) -> None:
+        """Keeps the spread of the signal from layer to layer, without which CTC rests long on the blank."""
+        for convolution in network.convolutions:
+            nn.init.kaiming_normal_(convolution.net.weight, nonlinearity="relu")
+            nn.init.zeros_(convolution.net.bias)
+        for block in network.recurrent:
+            for name, weight in block.net.named_parameters():
+                start = nn.init.orthogonal_ if "weight_hh" in name else nn.init.xavier_uniform_
+                for gate in weight.data.chunk(GATES[block.cell]):
+                    start(gate) if gate.dim() > 1 else nn.init.zeros_(gate)
+                if block.cell == "lstm" and "bias_ih" in name:
+                    weight.data.chunk(4)[1].fill_(1.0)  # remember, to begin with
+        nn.init.xavier_uniform_(network.head.weight)
+        nn.init.zeros_(network.head.bias)
 
     def batches(self, corpus: Corpus, device: torch.device, loaders: int) -> BatchMaker:
         """Utterances of about equal length, augmented on the device."""

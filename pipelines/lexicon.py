@@ -160,9 +160,8 @@ def read_lexicon(path: Path) -> Entries:
     return entries
 
 
-def write_lexicon(path: Path, lexicon: Lexicon, texts: Iterable[str]) -> int:
-    """Writes the pronunciations of all words in some texts; returns how many words."""
+def lexicon_text(lexicon: Lexicon, texts: Iterable[str]) -> str:
+    """The pronunciations of all words in some texts, as `read_lexicon` reads them."""
     words = sorted({word for text in texts for word in normalise(text)})
     lines = [" ".join((word, *phones)) for word in words for phones in lexicon.spoken(word)]
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    return len(words)
+    return "".join(f"{line}\n" for line in lines)

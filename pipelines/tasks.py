@@ -31,6 +31,9 @@ class Task(ABC):
     activation: str
     clips: Sequence[Clip]
 
+    def prepare(self, network: Network) -> None:  # noqa: B027 (nothing, unless a task needs it)
+        """Sets the weights that training starts from; as the layers made them, unless a task knows better."""
+
     @abstractmethod
     def batches(self, corpus: Corpus, device: torch.device, loaders: int) -> BatchMaker:
         """The training data; `loaders` threads may read ahead."""
