@@ -68,7 +68,7 @@ class AcousticTask(Task):
         """Keeps the spread of the signal from layer to layer, without which CTC rests long on the blank."""
         for convolution in network.convolutions:
             nn.init.kaiming_normal_(convolution.net.weight, nonlinearity="relu")
-            nn.init.zeros_(convolution.net.bias)
+            nn.init.zeros_(convolution.net.bias)  # type: ignore[arg-type]  # every CausalConv has one
         for block in network.recurrent:
             for name, weight in block.net.named_parameters():
                 start = nn.init.orthogonal_ if "weight_hh" in name else nn.init.xavier_uniform_
