@@ -73,7 +73,7 @@ class Item:
 
 
 def list_items(corpus: Corpus, sets: Sequence[str], splits: Sequence[str]) -> list[Item]:
-    """Lists manifests, shards, rooms and a lexicon of all words in the manifests.
+    """Lists manifests, shards, rooms, README (licences) and a lexicon of all words in the manifests.
 
     Args:
         corpus: the data folder; it refuses splits that it was not opened for.
@@ -91,9 +91,11 @@ def list_items(corpus: Corpus, sets: Sequence[str], splits: Sequence[str]) -> li
     manifests = [
         path for name in names for split in splits if (path := corpus.data / name / f"{split}.jsonl").exists()
     ]
-    others = sorted((corpus.data / "rooms").glob("*.flac"))
+    others = [*sorted(corpus.data.glob("README*")), *sorted((corpus.data / "rooms").glob("*.flac"))]
     paths = [*manifests, *(corpus.data / shard for shard in sorted({clip.shard for clip in clips})), *others]
-    texts = {clip.text or clip.label for clip in clips if clip.words}
+    texts = {clip.text for clip in clips} | {
+        clip.label for clip in clips if clip.label.isascii() and clip.label.isalpha()
+    }
     lexicon = lexicon_text(Lexicon.of_folder(corpus.data), texts)
     items = [Item(path.relative_to(corpus.data).as_posix(), path) for path in dict.fromkeys(paths)]
     return [Item(FILE_NAME, content=lexicon.encode()), *items]

@@ -212,6 +212,7 @@ class Trainer:
         if not path.exists():
             return False
         checkpoint = torch.load(path, weights_only=True, map_location="cpu")
+        checkpoint["recipe"]["network"].setdefault("mean_frames", 0)  # checkpoints from before there was one
         if checkpoint["recipe"] != as_table(self.recipe):
             raise DataError(
                 f"{path} was made with another recipe ({_difference(checkpoint['recipe'], self.recipe)}): "

@@ -72,7 +72,7 @@ def write_data(data: Path) -> Path:
         "label",
     )
     write_set(
-        data, "hiss", "train", [(f"hiss {n}", 0.05 * rng.standard_normal(48_000)) for n in range(12)], "label"
+        data, "hiss", "train", [(f"hiss_{n}", 0.05 * rng.standard_normal(48_000)) for n in range(12)], "label"
     )
     for name in ("talk", "words", "hiss"):
         (data / name / "eval.jsonl").write_text("nobody may read this\n")
