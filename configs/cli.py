@@ -73,7 +73,10 @@ GROUPS: dict[str, dict[str, Command]] = {
         ),
     },
     "Models": {
-        "train": Command("auricle.pipelines.commands.train", "train a voice-activity or keyword model"),
+        "train": Command(
+            "auricle.pipelines.commands.train", "train a voice-activity, keyword or acoustic model"
+        ),
+        "data": Command("auricle.pipelines.commands.data", "pack, unpack and check a data folder"),
         "evaluate": Command(
             "auricle.pipelines.commands.evaluate", "judge models on held-out speakers and noise"
         ),

@@ -15,7 +15,15 @@ from torch import Tensor, nn
 
 from auricle.configs.errors import ModelError
 from auricle.models.attention import Attention, AttentionState
-from auricle.models.layers import CELLS, CausalConv, ConvState, Recurrent, RecurrentState
+from auricle.models.layers import (
+    CELLS,
+    CausalConv,
+    ConvState,
+    MeanState,
+    Recurrent,
+    RecurrentState,
+    RunningMean,
+)
 
 ATTENTION = "attention"
 MEMORIES = (*CELLS, ATTENTION)
@@ -42,6 +50,8 @@ class NetworkConfig:
     """Patterns that each attention layer looks for; `hidden` is a multiple of twice as many."""
     attention_frames: int = 64
     """Output frames that each attention layer looks back (its memory)."""
+    mean_frames: int = 0
+    """Time constant, in feature frames, of the running mean that is taken off the features; 0 for none."""
 
     def __post_init__(self) -> None:
         """Checks the cells, and that the convolutions are described completely."""
@@ -72,6 +82,7 @@ class NetworkState(NamedTuple):
 
     convolutions: tuple[ConvState, ...]
     recurrent: tuple[RecurrentState | AttentionState, ...]
+    means: tuple[MeanState, ...]  # one, or none without a running mean
 
 
 def build_memory(cell: str, inputs: int, config: NetworkConfig) -> Recurrent | Attention:
@@ -100,6 +111,9 @@ class Network(nn.Module):
         self.config = config
         self.register_buffer("feature_mean", torch.zeros(config.mels))
         self.register_buffer("feature_scale", torch.ones(config.mels))
+        self.means: Sequence[RunningMean] = nn.ModuleList(  # type: ignore[assignment]
+            [RunningMean(config.mels, config.mean_frames)] if config.mean_frames else []
+        )
         widths = (config.mels, *config.conv_channels)
         self.convolutions: Sequence[CausalConv] = nn.ModuleList(  # type: ignore[assignment]
             CausalConv(inputs, outputs, kernel, stride)
@@ -119,6 +133,7 @@ class Network(nn.Module):
         return NetworkState(
             tuple(layer.initial_state(batch_size) for layer in self.convolutions),
             tuple(layer.initial_state(batch_size) for layer in self.recurrent),
+            tuple(layer.initial_state(batch_size) for layer in self.means),
         )
 
     def forward(self, features: Tensor, state: NetworkState) -> tuple[Tensor, NetworkState]:
@@ -135,6 +150,10 @@ class Network(nn.Module):
             ValueError: T is not a multiple of `stride_frames`.
         """
         hidden = (features - self.feature_mean) * self.feature_scale
+        means: list[MeanState] = []
+        for norm, mean_heard in zip(self.means, state.means, strict=True):
+            hidden, mean_state = norm(hidden, mean_heard)
+            means.append(mean_state)
         convolutions: list[ConvState] = []
         for layer, conv_heard in zip(self.convolutions, state.convolutions, strict=True):
             hidden, conv_state = layer(hidden, conv_heard)
@@ -145,4 +164,5 @@ class Network(nn.Module):
         for block, heard in zip(self.recurrent, state.recurrent, strict=True):
             hidden, recurrent_state = block(hidden, heard)
             recurrent.append(recurrent_state)
-        return self.head(self.dropout(hidden)), NetworkState(tuple(convolutions), tuple(recurrent))
+        state = NetworkState(tuple(convolutions), tuple(recurrent), tuple(means))
+        return self.head(self.dropout(hidden)), state

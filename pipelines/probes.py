@@ -191,7 +191,7 @@ class ComparedKeywords(KeywordTask):
     def __init__(self, corpus: Corpus, recipe: Recipe, frontend: LogMel, size: int = 40) -> None:
         """Prepares training streams and probes of up to `size` words of each kind."""
         train, dev = (WordPlanner(corpus, recipe.keyword, split) for split in ("train", "dev"))
-        self.data = recipe.keyword
+        self.recipe, self.frontend, self.data = recipe, frontend, recipe.keyword
         self.planner, self.noise, self.clips = train, train.noise, train.clips
         if not recipe.keyword.digit_part:  # what is not taught is not asked
             for label in range(DIGIT_START, len(LABELS)):
@@ -217,6 +217,7 @@ class ComparedVad(VadTask):
     def __init__(self, corpus: Corpus, recipe: Recipe, frontend: LogMel, size: int = 40) -> None:
         """Prepares training streams and probes of about `size` seconds a stream."""
         train, dev = (VadPlanner(corpus, recipe.vad, split) for split in ("train", "dev"))
+        self.recipe, self.frontend = recipe, frontend
         self.planner, self.noise, self.clips = train, train.noise, train.clips
         same_sets = replace(recipe.vad, speech=dict.fromkeys(recipe.vad.dev_speech, 1.0))
         learnt = VadPlanner(corpus, same_sets, "train")

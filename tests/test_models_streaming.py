@@ -15,7 +15,7 @@ from torch import nn
 
 from auricle.models.attention import Attention
 from auricle.models.frontend import FrontendConfig, LogMel
-from auricle.models.layers import CausalConv, Recurrent
+from auricle.models.layers import CausalConv, Recurrent, RunningMean
 from auricle.models.network import Network, NetworkConfig
 
 
@@ -48,6 +48,8 @@ CASES = {
         f"{cell} network": Case(network(cell), (2, 128, 80), 4)
         for cell in ("gru", "lstm", "rnn", "gru+lstm", "attention")
     },
+    "running mean": Case(lambda: RunningMean(6, 50, block_frames=5), (2, 32, 6), 1),
+    "network with a running mean": Case(network("gru", mean_frames=40), (2, 128, 80), 4),
     "one convolution": Case(
         lambda: Network(
             NetworkConfig(
