@@ -73,10 +73,14 @@ GROUPS: dict[str, dict[str, Command]] = {
         ),
     },
     "Models": {
-        "train": Command("auricle.pipelines.commands.train", "train a voice-activity or keyword model"),
+        "train": Command(
+            "auricle.pipelines.commands.train", "train a voice-activity, keyword or acoustic model"
+        ),
+        "data": Command("auricle.pipelines.commands.data", "pack, unpack and check a data folder"),
         "evaluate": Command(
             "auricle.pipelines.commands.evaluate", "judge models on held-out speakers and noise"
         ),
+        "compare": Command("auricle.pipelines.commands.compare", "LSTM or GRU? every cell under one budget"),
     },
 }
 COMMANDS: dict[str, Command] = {name: command for group in GROUPS.values() for name, command in group.items()}

@@ -6,7 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from auricle.configs.section import Section, Strings, check_hops, check_unique
 
-Cell = Literal["gru", "lstm", "rnn"]
+Cell = Literal["gru", "lstm", "rnn", "attention", "gru+lstm", "gru+attention", "lstm+attention"]
 
 
 class VadSettings(Section):
@@ -16,7 +16,7 @@ class VadSettings(Section):
     model: str = Field(
         default="vad", min_length=1, description="Name of a shipped model, or path of a model file."
     )
-    cell: Cell = Field(default="gru", description="Recurrent cell of the shipped model.")
+    cell: Cell = Field(default="gru", description="What remembers in the shipped model.")
     onset: float = Field(default=0.5, ge=0, le=1, description="Speech starts at this posterior (0 to 1).")
     offset: float = Field(
         default=0.35, ge=0, le=1, description="Speech ends below this posterior (0 to 1), at most onset."
@@ -54,7 +54,7 @@ class KeywordSettings(Section):
     model: str = Field(
         default="keyword", min_length=1, description="Name of a shipped model, or path of a model file."
     )
-    cell: Cell = Field(default="gru", description="Recurrent cell of the shipped model.")
+    cell: Cell = Field(default="gru", description="What remembers in the shipped model.")
     labels: Strings = Field(default=(), description="Words to report; [] = all words of the model.")
     threshold: float = Field(
         default=0.7, gt=0, le=1, description="A word is reported at this smoothed posterior (above 0, to 1)."

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -122,10 +122,16 @@ def _parse_header(path: Path, text: str) -> ModelSpec:
 
 
 def _build(kind: type[C], values: dict[str, Any]) -> C:
-    """Makes a dataclass of exactly its own fields, lists turned into tuples."""
-    known = {entry.name for entry in fields(kind)}  # type: ignore[arg-type]
-    if values.keys() != known:
-        raise KeyError(f"{kind.__name__}: missing {known - values.keys()}, unknown {values.keys() - known}")
+    """Makes a dataclass of its own fields and no others, lists turned into tuples.
+
+    A field with a plain default may be missing: the file is older than the field, whose default means "as
+    before".
+    """
+    entries = fields(kind)  # type: ignore[arg-type]
+    missing = {entry.name for entry in entries if entry.default is MISSING} - values.keys()
+    unknown = values.keys() - {entry.name for entry in entries}
+    if missing or unknown:
+        raise KeyError(f"{kind.__name__}: missing {missing}, unknown {unknown}")
     return kind(
         **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     )

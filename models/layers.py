@@ -76,6 +76,60 @@ def _own(hidden: Tensor) -> Tensor:
     return hidden.transpose(0, 1).clone(memory_format=torch.contiguous_format)
 
 
+class MeanState(NamedTuple):
+    """What a running mean remembers between chunks."""
+
+    mean: Tensor  # (B, C)
+
+
+class RunningMean(nn.Module):
+    """Subtracts an exponential mean of the past, channel by channel: loudness and colour fade away."""
+
+    weights: Tensor
+    decays: Tensor
+
+    def __init__(self, channels: int, frames: int, block_frames: int = 64) -> None:
+        """Prepares the sums.
+
+        Args:
+            channels: C.
+            frames: time constant of the mean.
+            block_frames: frames that are averaged in one matrix product.
+        """
+        super().__init__()
+        self.channels = channels
+        decay = 1 - 1 / frames
+        age = torch.arange(block_frames)[:, None] - torch.arange(block_frames)[None, :]
+        weights = torch.where(age >= 0, (1 - decay) * decay ** age.clamp(min=0).double(), 0.0)
+        self.register_buffer("weights", weights.float(), persistent=False)
+        powers = decay ** torch.arange(1, block_frames + 1, dtype=torch.float64)
+        self.register_buffer("decays", powers.float(), persistent=False)
+
+    def initial_state(self, batch_size: int) -> MeanState:
+        """Returns the state of streams that have heard nothing: a mean of zero."""
+        return MeanState(self.weights.new_zeros(batch_size, self.channels))
+
+    def forward(self, inputs: Tensor, state: MeanState) -> tuple[Tensor, MeanState]:
+        """Takes the mean up to and with each frame away from it.
+
+        Args:
+            inputs: with shape `(B, T, C)`.
+            state: what was heard before.
+
+        Returns:
+            With shape `(B, T, C)`, and the new state.
+        """
+        mean, centred = state.mean, []
+        for block in torch.split(inputs, len(self.decays), dim=1):
+            count = block.shape[1]
+            with torch.autocast(inputs.device.type, enabled=False):  # sums of many want all their digits
+                means = torch.matmul(self.weights[:count, :count], block.float())
+            means = means + self.decays[:count, None] * mean[:, None]
+            centred.append(block - means)
+            mean = means[:, -1].clone()
+        return torch.cat(centred, dim=1), MeanState(mean)
+
+
 class ConvState(NamedTuple):
     """What a causal convolution remembers between chunks."""
 

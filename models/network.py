@@ -1,4 +1,4 @@
-"""The streaming network: normalisation, causal convolutions, recurrent layers, a linear head.
+"""The streaming network: normalisation, causal convolutions, layers that remember, a linear head.
 
 One family serves voice activity, keywords and phones; `cell` chooses what remembers.
 
@@ -14,7 +14,20 @@ import torch
 from torch import Tensor, nn
 
 from auricle.configs.errors import ModelError
-from auricle.models.layers import CausalConv, ConvState, Recurrent, RecurrentState
+from auricle.models.attention import Attention, AttentionState
+from auricle.models.layers import (
+    CELLS,
+    CausalConv,
+    ConvState,
+    MeanState,
+    Recurrent,
+    RecurrentState,
+    RunningMean,
+)
+
+ATTENTION = "attention"
+MEMORIES = (*CELLS, ATTENTION)
+"""What may remember: each name, or several joined by "+"."""
 
 
 @dataclass(frozen=True)
@@ -24,23 +37,39 @@ class NetworkConfig:
     labels: int
     """Outputs per frame."""
     cell: str = "gru"
-    """"gru", "lstm", "rnn", or several joined by "+", first one first: "gru+lstm"."""
+    """"gru", "lstm", "rnn", "attention", or several joined by "+", first one first: "gru+lstm"."""
     mels: int = 80
     conv_channels: tuple[int, ...] = (96, 128)
     conv_kernels: tuple[int, ...] = (5, 5)
     conv_strides: tuple[int, ...] = (2, 2)
     hidden: int = 160
     layers: int = 2
-    """Recurrent layers of each cell in `cell`."""
+    """Layers of each cell in `cell`."""
     dropout: float = 0.1
+    attention_heads: int = 4
+    """Patterns that each attention layer looks for; `hidden` is a multiple of twice as many."""
+    attention_frames: int = 64
+    """Output frames that each attention layer looks back (its memory)."""
+    mean_frames: int = 0
+    """Time constant, in feature frames, of the running mean that is taken off the features; 0 for none."""
 
     def __post_init__(self) -> None:
-        """Checks that the convolutions are described completely."""
+        """Checks the cells, and that the convolutions are described completely."""
+        if unknown := [cell for cell in self.cells if cell not in MEMORIES]:
+            raise ModelError(
+                f"unknown cell '{unknown[0]}' in '{self.cell}': expected one of {', '.join(MEMORIES)}, or "
+                "several joined by '+', such as gru+lstm"
+            )
         if not len(self.conv_channels) == len(self.conv_kernels) == len(self.conv_strides):
             raise ModelError(
                 "conv_channels, conv_kernels and conv_strides want one entry for each convolution, got "
                 f"{self.conv_channels}, {self.conv_kernels}, {self.conv_strides}"
             )
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The parts of `cell`, first one first."""
+        return tuple(self.cell.split("+"))
 
     @property
     def stride_frames(self) -> int:
@@ -52,7 +81,22 @@ class NetworkState(NamedTuple):
     """What a network remembers between chunks."""
 
     convolutions: tuple[ConvState, ...]
-    recurrent: tuple[RecurrentState, ...]
+    recurrent: tuple[RecurrentState | AttentionState, ...]
+    means: tuple[MeanState, ...]  # one, or none without a running mean
+
+
+def build_memory(cell: str, inputs: int, config: NetworkConfig) -> Recurrent | Attention:
+    """Makes the layers of one cell: all take `(B, T, inputs)` and their state, and give `(B, T, hidden)`."""
+    if cell == ATTENTION:
+        return Attention(
+            inputs,
+            config.hidden,
+            config.layers,
+            config.dropout,
+            heads=config.attention_heads,
+            window_frames=config.attention_frames,
+        )
+    return Recurrent(cell, inputs, config.hidden, config.layers, config.dropout)
 
 
 class Network(nn.Module):
@@ -67,6 +111,9 @@ class Network(nn.Module):
         self.config = config
         self.register_buffer("feature_mean", torch.zeros(config.mels))
         self.register_buffer("feature_scale", torch.ones(config.mels))
+        self.means: Sequence[RunningMean] = nn.ModuleList(  # type: ignore[assignment]
+            [RunningMean(config.mels, config.mean_frames)] if config.mean_frames else []
+        )
         widths = (config.mels, *config.conv_channels)
         self.convolutions: Sequence[CausalConv] = nn.ModuleList(  # type: ignore[assignment]
             CausalConv(inputs, outputs, kernel, stride)
@@ -74,10 +121,9 @@ class Network(nn.Module):
                 widths[:-1], widths[1:], config.conv_kernels, config.conv_strides, strict=True
             )
         )
-        cells = config.cell.split("+")
-        self.recurrent: Sequence[Recurrent] = nn.ModuleList(  # type: ignore[assignment]
-            Recurrent(cell, config.hidden if i else widths[-1], config.hidden, config.layers, config.dropout)
-            for i, cell in enumerate(cells)
+        self.recurrent: Sequence[Recurrent | Attention] = nn.ModuleList(  # type: ignore[assignment]
+            build_memory(cell, config.hidden if i else widths[-1], config)
+            for i, cell in enumerate(config.cells)
         )
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(config.hidden, config.labels)
@@ -87,6 +133,7 @@ class Network(nn.Module):
         return NetworkState(
             tuple(layer.initial_state(batch_size) for layer in self.convolutions),
             tuple(layer.initial_state(batch_size) for layer in self.recurrent),
+            tuple(layer.initial_state(batch_size) for layer in self.means),
         )
 
     def forward(self, features: Tensor, state: NetworkState) -> tuple[Tensor, NetworkState]:
@@ -103,14 +150,19 @@ class Network(nn.Module):
             ValueError: T is not a multiple of `stride_frames`.
         """
         hidden = (features - self.feature_mean) * self.feature_scale
+        means: list[MeanState] = []
+        for norm, mean_heard in zip(self.means, state.means, strict=True):
+            hidden, mean_state = norm(hidden, mean_heard)
+            means.append(mean_state)
         convolutions: list[ConvState] = []
         for layer, conv_heard in zip(self.convolutions, state.convolutions, strict=True):
             hidden, conv_state = layer(hidden, conv_heard)
             hidden = nn.functional.relu(hidden)
             convolutions.append(conv_state)
         hidden = self.dropout(hidden)
-        recurrent: list[RecurrentState] = []
+        recurrent: list[RecurrentState | AttentionState] = []
         for block, heard in zip(self.recurrent, state.recurrent, strict=True):
             hidden, recurrent_state = block(hidden, heard)
             recurrent.append(recurrent_state)
-        return self.head(self.dropout(hidden)), NetworkState(tuple(convolutions), tuple(recurrent))
+        state = NetworkState(tuple(convolutions), tuple(recurrent), tuple(means))
+        return self.head(self.dropout(hidden)), state

@@ -61,10 +61,12 @@ class AugmentState(NamedTuple):
 class FilterBank:
     """Impulse responses, kept as spectra of one FFT length."""
 
-    def __init__(self, responses: Sequence[Floats], fft_samples: int) -> None:
+    def __init__(
+        self, responses: Sequence[Floats], fft_samples: int, device: torch.device | str = "cpu"
+    ) -> None:
         """Transforms the responses, each `(N,)`, N at most `fft_samples`."""
         padded = pad_sequence([torch.from_numpy(response) for response in responses], batch_first=True)
-        self.spectra = torch.fft.rfft(padded, n=fft_samples)
+        self.spectra = torch.fft.rfft(padded, n=fft_samples).to(device)
         self.count, self.longest = padded.shape
 
 
@@ -77,24 +79,34 @@ class Augmenter:
         rooms: Sequence[Floats],
         microphones: Sequence[Floats],
         segment_samples: int,
+        *,
         seed: int,
+        device: torch.device | str = "cpu",
     ) -> None:
-        """Prepares the filters; the first of each list is the one that changes nothing."""
-        self.config, self.seed = config, seed
+        """Prepares the filters; the first of each list is the one that changes nothing.
+
+        All draws are made on the CPU, so that they are the same wherever the audio is.
+        """
+        self.config, self.seed, self.device = config, seed, device
         self.ringing = max(map(len, rooms)) + max(map(len, microphones)) - 2
         self.fft_samples = _fast_length(segment_samples + self.ringing)
-        self.rooms = FilterBank(rooms, self.fft_samples)
-        self.microphones = FilterBank(microphones, self.fft_samples)
+        self.rooms = FilterBank(rooms, self.fft_samples, device)
+        self.microphones = FilterBank(microphones, self.fft_samples, device)
 
     def initial_state(self, batch_size: int) -> AugmentState:
         """Returns the state before the first segment: dry, clean, gain 0 dB."""
-        return AugmentState(
+        state = AugmentState(
             torch.zeros(batch_size, self.ringing),
             torch.zeros(batch_size, dtype=torch.long),
             torch.zeros(batch_size, dtype=torch.long),
             torch.zeros(batch_size),
             torch.full((batch_size,), torch.inf),
         )
+        return AugmentState(*(leaf.to(self.device) for leaf in state))
+
+    def drawn_state(self, batch_size: int, step: int) -> AugmentState:
+        """Returns the state before the first segment of recordings, their settings drawn already."""
+        return self._draw(self.initial_state(batch_size), generator(self.seed, step), change_part=1.0)
 
     def __call__(
         self, speech: Tensor, noise: Tensor, state: AugmentState, step: int
@@ -111,7 +123,7 @@ class Augmenter:
             Audio in [-1, 1] with shape `(B, N)`, and the new state.
         """
         random = generator(self.seed, step)
-        new = self._draw(state, random)
+        new = self._draw(state, random, self.config.change_part)
         noise = noise * _ramp(_amplitude(-state.snr_db), _amplitude(-new.snr_db), noise.shape[1])
         size = self.fft_samples
         spectrum = torch.fft.rfft(speech, n=size) * self.rooms.spectra[new.room]
@@ -123,7 +135,7 @@ class Augmenter:
         audio = self._clip(audio, random)
         return audio, new._replace(ringing=ringing)
 
-    def _draw(self, state: AugmentState, random: torch.Generator) -> AugmentState:
+    def _draw(self, state: AugmentState, random: torch.Generator, change_part: float) -> AugmentState:
         """Draws new settings for some of the streams."""
         config, streams = self.config, len(state.gain_db)
 
@@ -131,7 +143,7 @@ class Augmenter:
             return torch.rand(streams, generator=random)
 
         def renew(old: Tensor, value: Tensor) -> Tensor:
-            return torch.where(uniform() < config.change_part, value, old)
+            return torch.where((uniform() < change_part).to(self.device), value.to(self.device), old)
 
         def pick(count: int, part: float) -> Tensor:
             chosen = 1 + (uniform() * (count - 1)).long()
@@ -151,7 +163,8 @@ class Augmenter:
         """Lets a few streams overdrive: their peaks are cut off at 10-80 % of the loudest."""
         streams = len(audio)
         overdriven = torch.rand(streams, generator=random) < self.config.clip_part
-        part = 0.1 + 0.7 * torch.rand(streams, generator=random)
+        part = (0.1 + 0.7 * torch.rand(streams, generator=random)).to(audio.device)
+        overdriven = overdriven.to(audio.device)
         limit = torch.where(overdriven, part * audio.abs().amax(1), 1.0).clamp(1e-4, 1.0)[:, None]
         return audio.clamp(-limit, limit)
 
@@ -170,7 +183,7 @@ def _amplitude(decibels: Tensor) -> Tensor:
 
 def _ramp(old: Tensor, new: Tensor, samples: int) -> Tensor:
     """Glides from old `(B,)` to new `(B,)` over the start of a segment, with shape `(B, N)`."""
-    part = torch.arange(1, samples + 1).div(min(RAMP_SAMPLES, samples)).clamp(max=1.0)
+    part = torch.arange(1, samples + 1, device=old.device).div(min(RAMP_SAMPLES, samples)).clamp(max=1.0)
     return old[:, None] + (new - old)[:, None] * part
 
 
@@ -212,22 +225,24 @@ def warp_frequencies(features: Tensor, matrices: Tensor, part: float, random: to
     streams, count = len(features), len(matrices)
     drawn = torch.randint(count, (streams,), generator=random)
     chosen = torch.where(torch.rand(streams, generator=random) < part, drawn, count // 2)
-    return torch.bmm(features, matrices[chosen])
+    return torch.bmm(features, matrices[chosen.to(matrices.device)])
 
 
-def mask_features(features: Tensor, part: float, random: torch.Generator) -> Tensor:
-    """Blanks two bands (up to 10 mels) and three moments (up to 80 ms) of some streams (SpecAugment).
+def mask_features(
+    features: Tensor, part: float, random: torch.Generator, *, moments: int = 3, longest: int = 8
+) -> Tensor:
+    """Blanks two bands (up to 10 mels) and some moments (up to so many frames) of some streams (SpecAugment).
 
     What is blanked takes the stream's mean over the segment, band by band.
     """
     streams, frames, mels = features.shape
     masked = torch.zeros(streams, frames, mels, dtype=torch.bool)
     affected = torch.rand(streams, generator=random) < part
-    for count, length, widest in ((2, mels, 10), (3, frames, 8)):
+    for count, length, widest in ((2, mels, 10), (moments, frames, longest)):
         for _ in range(count):
             width = torch.randint(widest + 1, (streams, 1), generator=random)
             start = (torch.rand(streams, 1, generator=random) * (length - width)).long()
             place = torch.arange(length)[None, :]
             hit = (place >= start) & (place < start + width) & affected[:, None]
             masked |= hit[:, None, :] if length == mels else hit[:, :, None]
-    return torch.where(masked, features.mean(1, keepdim=True), features)
+    return torch.where(masked.to(features.device), features.mean(1, keepdim=True), features)

@@ -42,14 +42,14 @@ def posteriors(network: Network, features: Tensor, *, sigmoid: bool) -> NDArray[
     Returns:
         With shape `(B, J, V)`.
     """
-    was_training = network.training
+    was_training, device = network.training, network.feature_mean.device
     network.eval()
     state, parts = network.initial_state(len(features)), []
     for chunk in torch.split(features, CHUNK_FRAMES, dim=1):
-        logits, state = network(chunk, state)
+        logits, state = network(chunk.to(device), state)
         parts.append(logits.sigmoid() if sigmoid else logits.softmax(-1))
     network.train(was_training)
-    return torch.cat(parts, 1).numpy()
+    return torch.cat(parts, 1).cpu().numpy()
 
 
 @torch.inference_mode()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from auricle.pipelines.corpus import Corpus
+from auricle.pipelines.evaluate_acoustic import judge as judge_phones
 from auricle.pipelines.evaluate_keyword import (
     KeywordJudge,
     accuracy,
@@ -82,6 +83,29 @@ def evaluate_keyword(path: Path, corpus: Corpus, split: str) -> tuple[str, dict[
         "confusions": confusions(everything["confusion"]),
     }
     return _keyword_text(path.stem, split, figures), {"keyword": _plain(figures)}
+
+
+def evaluate_acoustic(path: Path, corpus: Corpus, split: str) -> tuple[str, dict[str, Any]]:
+    """Phone error rates of an acoustic model, set by set, clean and in noise."""
+    rows, settings, spec = judge_phones(path, corpus, split)
+    table = [
+        [*map(str, (row.set, row.condition, row.utterances, row.phones)), *map(_percent, row[-2:])]
+        for row in rows
+    ]
+    header = ["set", "condition", "utterances", "phones", "most likely labels", "search with phone bigram"]
+    text = (
+        f"Phone error rate of {path.stem} on {split}, in %, 95 % intervals by drawing speakers (where they "
+        f"are not known, clips) anew. One output every {spec.frame_samples / 16:.0f} ms, "
+        f"{spec.lookahead_frames} outputs late. Search, tuned on dev: blank {settings.blank_shift:+.1f}, "
+        f"bigram x {settings.bigram_weight:.1f}, phone cost {settings.phone_cost:.1f}.\n\n"
+        + _table(header, table)
+    )
+    figures = [{**row._asdict(), "greedy": _plain(row.greedy), "search": _plain(row.search)} for row in rows]
+    return text, {"phone_error_rate": figures, "search": settings._asdict()}
+
+
+def _percent(value: Interval) -> str:
+    return f"{100 * value.value:.1f} [{100 * value.low:.1f}, {100 * value.high:.1f}]"
 
 
 def _keyword_text(name: str, split: str, figures: Mapping[str, Any]) -> str:

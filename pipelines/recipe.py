@@ -15,10 +15,13 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from auricle.configs.errors import ConfigError
 from auricle.models.frontend import FrontendConfig
 from auricle.models.network import NetworkConfig
+from auricle.pipelines.acoustic_data import AcousticData
 from auricle.pipelines.augment import AugmentConfig
 from auricle.pipelines.keyword_data import KeywordData
 from auricle.pipelines.vad_data import VadData
 
+TASK_NAMES = ("vad", "keyword", "acoustic")
+"""Each has a table of its own in a recipe."""
 RECIPES = Path(__file__).parent / "recipes"
 C = TypeVar("C")
 
@@ -59,11 +62,12 @@ class Recipe:
     network: NetworkConfig
     vad: VadData = field(default_factory=VadData)
     keyword: KeywordData = field(default_factory=KeywordData)
+    acoustic: AcousticData = field(default_factory=AcousticData)
     frontend: FrontendConfig = field(default_factory=FrontendConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     lookahead_frames: int = 0
-    """Output frames by which the model answers late."""
+    """Output frames by which the model answers late (without frame targets: by which it may answer late)."""
     name: str = ""
 
 
@@ -71,14 +75,16 @@ def load_recipe(task: str, settings: Sequence[str] = (), path: Path | None = Non
     """Reads a recipe.
 
     Args:
-        task: "vad" or "keyword".
+        task: "vad", "keyword" or "acoustic".
         settings: changes such as `network.cell=lstm`, as given to `--set`.
-        path: the file; the shipped one of the task if None.
+        path: the file, or the name of a shipped recipe; the shipped one of the task if None.
 
     Raises:
         ConfigError: there is no such recipe, or something in it is unknown or of the wrong type.
     """
-    source = path or RECIPES / f"{task}.toml"
+    source = path or Path(task)
+    if not source.suffix and not source.exists():
+        source = RECIPES / f"{source}.toml"
     try:
         values = tomllib.loads(source.read_text(encoding="utf-8"))
     except OSError as error:
@@ -90,8 +96,8 @@ def load_recipe(task: str, settings: Sequence[str] = (), path: Path | None = Non
         _apply(values, setting)
     values.setdefault("task", task)
     recipe = build(Recipe, values, "recipe")
-    if recipe.task not in ("vad", "keyword"):
-        raise ConfigError(f"unknown task '{recipe.task}': expected vad or keyword")
+    if recipe.task != task:
+        raise ConfigError(f"{source} is a recipe for task '{recipe.task}', expected '{task}'")
     return dataclasses.replace(recipe, name=recipe.name or f"{recipe.task}-{recipe.network.cell}")
 
 
@@ -149,7 +155,6 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
 
 
 def as_table(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as plain values, without the data of the other task."""
+    """The recipe as plain values, without the data of the other tasks."""
     table = dataclasses.asdict(recipe)
-    table.pop("keyword" if recipe.task == "vad" else "vad")
-    return table
+    return {key: value for key, value in table.items() if key == recipe.task or key not in TASK_NAMES}

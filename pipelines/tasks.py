@@ -1,10 +1,11 @@
-"""The two tasks: where their streams come from, what their loss is, and how they are judged on dev.
+"""What the training loop must know of a task, and the two tasks that learn from endless streams.
 
 Shape letters: B streams, N samples, T hops or feature frames, J output frames, V labels.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch.nn import functional
 
 from auricle.models.frontend import LogMel
 from auricle.models.network import Network
+from auricle.pipelines.batches import AudioMaker, BatchMaker, recipe_rooms
 from auricle.pipelines.corpus import Clip, Corpus
 from auricle.pipelines.dev import KeywordDev, VadDev
 from auricle.pipelines.keyword_data import WordPlanner
@@ -27,25 +29,39 @@ class Task(ABC):
 
     labels: tuple[str, ...]
     activation: str
-    planner: Planner
-    noise: Planner
     clips: Sequence[Clip]
 
+    def prepare(self, network: Network) -> None:  # noqa: B027 (nothing, unless a task needs it)
+        """Sets the weights that training starts from; as the layers made them, unless a task knows better."""
+
     @abstractmethod
-    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Mean loss of logits `(B, J, V)` against the targets of output frames `(B, J)`."""
+    def batches(self, recipe: Recipe, corpus: Corpus, device: torch.device, loaders: int) -> BatchMaker:
+        """The training data; `loaders` threads may read ahead."""
+
+    @abstractmethod
+    def loss(self, logits: Tensor, targets: Any) -> Tensor:
+        """Mean loss of logits `(B, J, V)` against the targets that the batch maker gave."""
 
     @abstractmethod
     def evaluate(self, network: Network) -> dict[str, float]:
         """Figures on dev, in streaming conditions; `score` decides, higher is better."""
 
 
-def output_targets(targets: Tensor, stride_frames: int) -> Tensor:
-    """Picks for each output frame the target of its last hop: `(B, T)` to `(B, T / stride)`."""
-    return targets[:, stride_frames - 1 :: stride_frames]
+class StreamTask(Task):
+    """A task that learns from endless streams with a target for each output frame, `(B, J)`."""
+
+    recipe: Recipe
+    frontend: LogMel
+    planner: Planner
+    noise: Planner
+
+    def batches(self, recipe: Recipe, corpus: Corpus, device: torch.device, loaders: int) -> BatchMaker:
+        """Streams of pieces, cut into segments (made on the CPU, whatever the device)."""
+        rooms = recipe_rooms(recipe, corpus)
+        return AudioMaker(self.planner, self.noise, recipe, self.frontend, rooms)
 
 
-class VadTask(Task):
+class VadTask(StreamTask):
     """Speech or not, frame by frame."""
 
     labels = ("speech",)
@@ -53,6 +69,7 @@ class VadTask(Task):
 
     def __init__(self, corpus: Corpus, recipe: Recipe, frontend: LogMel) -> None:
         """Prepares the training streams and the dev streams."""
+        self.recipe, self.frontend = recipe, frontend
         planner = VadPlanner(corpus, recipe.vad, "train")
         self.planner, self.noise, self.clips = planner, planner.noise, planner.clips
         self.dev = VadDev(VadPlanner(corpus, recipe.vad, "dev"), recipe, frontend)
@@ -67,7 +84,7 @@ class VadTask(Task):
         return self.dev.evaluate(network)
 
 
-class KeywordTask(Task):
+class KeywordTask(StreamTask):
     """Which word, if any, has just been spoken."""
 
     labels = LABELS
@@ -75,6 +92,7 @@ class KeywordTask(Task):
 
     def __init__(self, corpus: Corpus, recipe: Recipe, frontend: LogMel) -> None:
         """Prepares the training streams and the dev streams."""
+        self.recipe, self.frontend = recipe, frontend
         planner = WordPlanner(corpus, recipe.keyword, "train")
         self.data = recipe.keyword
         self.planner, self.noise, self.clips = planner, planner.noise, planner.clips
@@ -98,6 +116,3 @@ class KeywordTask(Task):
     def evaluate(self, network: Network) -> dict[str, float]:
         """Accuracy on words in streams, false alarms on sentences."""
         return self.dev.evaluate(network)
-
-
-TASKS: dict[str, type[VadTask] | type[KeywordTask]] = {"vad": VadTask, "keyword": KeywordTask}

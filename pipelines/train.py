@@ -8,7 +8,7 @@ ends with the same weights as one that was not.
 import ctypes
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from math import cos, inf, pi
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,20 @@ from torch import Tensor, nn
 from auricle.configs.errors import DataError
 from auricle.models import state as states
 from auricle.models.frontend import LogMel
-from auricle.models.network import Network
-from auricle.pipelines.augment import Augmenter, generator, mask_features, warp_frequencies, warp_matrices
-from auricle.pipelines.corpus import SAMPLE_RATE, Corpus
+from auricle.models.network import Network, NetworkConfig, NetworkState
+from auricle.pipelines.acoustic_task import AcousticTask
+from auricle.pipelines.batches import Batch
+from auricle.pipelines.corpus import Corpus
+from auricle.pipelines.criteria import PhoneTargets
 from auricle.pipelines.curves import RunLog, progress_bar
 from auricle.pipelines.recipe import Recipe, TrainingConfig, as_table
-from auricle.pipelines.rooms import make_microphones, make_rooms
-from auricle.pipelines.streams import StreamBatcher
-from auricle.pipelines.targets import HOP_SAMPLES
-from auricle.pipelines.tasks import TASKS, Task, output_targets
+from auricle.pipelines.tasks import KeywordTask, Task, VadTask
 
+TASKS: dict[str, type[VadTask] | type[KeywordTask] | type[AcousticTask]] = {
+    "vad": VadTask,
+    "keyword": KeywordTask,
+    "acoustic": AcousticTask,
+}
 NORMALISING_SEGMENTS = 4
 """Segments from which the mean and spread of the features are taken."""
 
@@ -52,60 +56,6 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
     return config.learning_rate * 0.5 * (1 + cos(pi * min(1.0, done)))
 
 
-class AudioMaker:
-    """Makes segments of audio, augmented, and turns them into features; all of its state can be stored."""
-
-    def __init__(self, task: Task, recipe: Recipe, frontend: LogMel, rooms: list[Any]) -> None:
-        """Starts the streams."""
-        training, augment = recipe.training, recipe.augment
-        self.recipe, self.frontend = recipe, frontend
-        self.hops = round(training.segment_s * 100) // recipe.network.stride_frames
-        self.hops *= recipe.network.stride_frames
-        delay = recipe.lookahead_frames * recipe.network.stride_frames
-        self.speech = StreamBatcher(
-            task.planner, streams=training.streams, hops=self.hops, seed=training.seed, delay_hops=delay
-        )
-        quiet_streams = -(-training.streams // training.noise_share)
-        self.noise = StreamBatcher(task.noise, streams=quiet_streams, hops=self.hops, seed=training.seed + 1)
-        microphones = make_microphones(augment.microphones, training.seed)
-        samples = self.hops * HOP_SAMPLES
-        self.augmenter = Augmenter(augment, rooms, microphones, samples, training.seed)
-        self.augment_state = self.augmenter.initial_state(training.streams)
-        self.frontend_state = frontend.initial_state(training.streams)
-        config = recipe.frontend
-        self.warps = warp_matrices(config.mels, config.low_hz, config.high_hz, augment.warp_most)
-
-    @torch.no_grad()
-    def next(self, step: int) -> tuple[Tensor, Tensor]:
-        """Returns the next features `(B, T, F)` and the targets of the output frames `(B, J)`."""
-        augment, seed = self.recipe.augment, self.recipe.training.seed
-        segment = self.speech.next()
-        noise = self.noise.next().samples.repeat(self.recipe.training.noise_share, 1)[: len(segment.samples)]
-        audio, self.augment_state = self.augmenter(segment.samples, noise, self.augment_state, step)
-        features, self.frontend_state = self.frontend(audio, self.frontend_state)
-        random = generator(seed, step, 7)
-        features = warp_frequencies(features, self.warps, augment.warp_part, random)
-        if augment.mask_part:
-            features = mask_features(features, augment.mask_part, random)
-        return features, output_targets(segment.targets, self.recipe.network.stride_frames)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The position in the data."""
-        return {
-            "speech": self.speech.state_dict(),
-            "noise": self.noise.state_dict(),
-            "augment": states.to_dict(self.augment_state),
-            "frontend": states.to_dict(self.frontend_state),
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Returns to a position in the data."""
-        self.speech.load_state_dict(state["speech"])
-        self.noise.load_state_dict(state["noise"])
-        self.augment_state = states.from_dict(state["augment"], self.augment_state)
-        self.frontend_state = states.from_dict(state["frontend"], self.frontend_state)
-
-
 @dataclass
 class Progressed:
     """Where a run stands."""
@@ -123,21 +73,38 @@ class Progressed:
 class Trainer:
     """One run: network, optimiser, averaged weights and data, all of which resume."""
 
-    def __init__(self, recipe: Recipe, corpus: Corpus, folder: Path) -> None:
-        """Sets up a run in a folder; `resume` continues what is there."""
+    def __init__(
+        self,
+        recipe: Recipe,
+        corpus: Corpus,
+        folder: Path,
+        task: Task | None = None,
+        *,
+        device: str = "cpu",
+        loaders: int = 0,
+    ) -> None:
+        """Sets up a run in a folder; `resume` continues what is there.
+
+        Args:
+            recipe: all that decides the run.
+            corpus: the recordings.
+            folder: where checkpoints and log lie.
+            task: what to learn, where several runs share one; else it is made from the recipe.
+            device: where the network is trained, "cpu" or "cuda".
+            loaders: threads that read recordings ahead, where the task can do that.
+        """
         self.recipe, self.corpus, self.folder = recipe, corpus, folder
+        self.device = torch.device(device)
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(recipe.training.seed)
         self.frontend = LogMel(recipe.frontend)
-        self.task: Task = TASKS[recipe.task](corpus, recipe, self.frontend)
+        self.task: Task = task or TASKS[recipe.task](corpus, recipe, self.frontend)
         corpus.decode(self.task.clips)
-        rooms = make_rooms(
-            corpus.rooms().values() if recipe.augment.room_part else (),
-            recipe.augment.simulated_rooms,
-            recipe.training.seed,
-        )
-        self.audio = AudioMaker(self.task, recipe, self.frontend, rooms)
-        self.network, self.average = Network(recipe.network), Network(recipe.network).requires_grad_(False)
+        self.audio = self.task.batches(recipe, corpus, self.device, loaders)
+        self.network = Network(recipe.network)
+        self.task.prepare(self.network)
+        self.network.to(self.device)
+        self.average = Network(recipe.network).requires_grad_(False).to(self.device)
         self.state = self.network.initial_state(recipe.training.streams)
         self.optimiser = torch.optim.AdamW(_groups(self.network, recipe.training.weight_decay), lr=0.0)
         self.progress = Progressed()
@@ -173,11 +140,11 @@ class Trainer:
     def _step(self) -> float:
         """One segment of all streams: forward, backward, update."""
         training, step = self.recipe.training, self.progress.step
-        features, targets = self.audio.next(step)
+        batch = _move(self.audio.next(step), self.device)
         torch.manual_seed(training.seed * 1_000_003 + step)  # dropout
-        with torch.autocast("cpu", torch.bfloat16, enabled=training.precision == "bf16"):
-            logits, state = self.network(features, self.state)
-        loss = self.task.loss(logits.float(), targets)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=training.precision == "bf16"):
+            logits, state = self.network(batch.features, self._start(batch))
+        loss = self.task.loss(logits.float(), batch.targets)
         if not torch.isfinite(loss):
             raise DataError(f"the loss became {loss.item()} at step {step}: lower training.learning_rate")
         self.optimiser.zero_grad()
@@ -186,9 +153,17 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(step, training)
         self.optimiser.step()
-        self.state = states.map_state(lambda leaf: leaf.detach().float(), state)
+        self.state = states.map_state(_carried, state)
         self._update_average(min(training.ema_decay, (1 + step) / (10 + step)))
         return loss.item()
+
+    def _start(self, batch: Batch) -> NetworkState:
+        """The state that each row of a batch goes on from."""
+        if batch.carried is None:
+            return self.state
+        fresh = self.network.initial_state(len(batch.carried))
+        rows = batch.carried.clamp(min=0) % len(states.leaves(self.state)[0])
+        return states.select(batch.carried >= 0, states.map_state(lambda leaf: leaf[rows], self.state), fresh)
 
     @torch.no_grad()
     def _update_average(self, decay: float) -> None:
@@ -199,7 +174,9 @@ class Trainer:
     def _normalise(self) -> None:
         """Measures the features on the first segments, then starts over with the data."""
         start = self.audio.state_dict()
-        frames = torch.cat([self.audio.next(step)[0].flatten(0, 1) for step in range(NORMALISING_SEGMENTS)])
+        frames = torch.cat(
+            [self.audio.next(step).features.flatten(0, 1) for step in range(NORMALISING_SEGMENTS)]
+        )
         for network in (self.network, self.average):
             network.load_state_dict(self.network.state_dict())
             network.feature_mean.copy_(frames.mean(0))
@@ -242,7 +219,8 @@ class Trainer:
         path = self.folder / "last.pt"
         if not path.exists():
             return False
-        checkpoint = torch.load(path, weights_only=True)
+        checkpoint = torch.load(path, weights_only=True, map_location="cpu")
+        checkpoint["recipe"]["network"] = _with_defaults(checkpoint["recipe"]["network"])
         if checkpoint["recipe"] != as_table(self.recipe):
             raise DataError(
                 f"{path} was made with another recipe ({_difference(checkpoint['recipe'], self.recipe)}): "
@@ -251,7 +229,8 @@ class Trainer:
         self.network.load_state_dict(checkpoint["network"])
         self.average.load_state_dict(checkpoint["average"])
         self.optimiser.load_state_dict(checkpoint["optimiser"])
-        self.state = states.from_dict(checkpoint["state"], self.state)
+        streams = len(next(iter(checkpoint["state"].values())))
+        self.state = states.from_dict(checkpoint["state"], self.network.initial_state(streams))
         self.audio.load_state_dict(checkpoint["audio"])
         self.progress = Progressed(**checkpoint["progress"])
         self.log.load_state_dict(checkpoint["log"])
@@ -261,14 +240,24 @@ class Trainer:
         """The averaged weights of the best evaluation, or as they are where there was none."""
         path = self.folder / "best.pt"
         if path.exists():
-            self.average.load_state_dict(torch.load(path, weights_only=True)["network"])
+            self.average.load_state_dict(torch.load(path, weights_only=True, map_location="cpu")["network"])
         return self.average
 
     @property
     def hours_heard(self) -> float:
         """Audio that the network was trained on so far, hours."""
-        samples = self.progress.step * self.recipe.training.streams * self.audio.hops * HOP_SAMPLES
-        return samples / SAMPLE_RATE / 3600
+        return self.audio.hours_heard(self.progress.step)
+
+
+def _move(batch: Batch, device: torch.device) -> Batch:
+    """Brings a batch to where the network is."""
+
+    def move(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value.to(device, non_blocking=True)
+        return PhoneTargets(*map(move, value)) if isinstance(value, PhoneTargets) else value
+
+    return Batch(*map(move, batch))
 
 
 def _groups(network: Network, weight_decay: float) -> list[dict[str, Any]]:
@@ -278,6 +267,16 @@ def _groups(network: Network, weight_decay: float) -> list[dict[str, Any]]:
         {"params": [weight for weight in parameters if weight.dim() > 1], "weight_decay": weight_decay},
         {"params": [weight for weight in parameters if weight.dim() <= 1], "weight_decay": 0.0},
     ]
+
+
+def _carried(leaf: Tensor) -> Tensor:
+    """Cuts a part of the state off its graph, in full precision; counts stay what they are."""
+    return leaf.detach().float() if leaf.is_floating_point() else leaf.detach()
+
+
+def _with_defaults(network: Mapping[str, Any]) -> dict[str, Any]:
+    """Completes a stored network table that is older than some of its fields."""
+    return {**asdict(NetworkConfig(labels=network["labels"])), **network}
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:

@@ -67,8 +67,8 @@ def test_filters_ring_over_into_the_next_segment() -> None:
     """Two segments filtered one after the other equal one of twice the length."""
     rooms, microphones = make_rooms((), 1, 1), make_microphones(1, 1)
     config = AugmentConfig(noise_part=0, room_part=1, microphone_part=1, change_part=0, clip_part=0)
-    short = Augmenter(config, rooms, microphones, SAMPLES, 5)
-    long = Augmenter(config, rooms, microphones, 2 * SAMPLES, 5)
+    short = Augmenter(config, rooms, microphones, SAMPLES, seed=5)
+    long = Augmenter(config, rooms, microphones, 2 * SAMPLES, seed=5)
     index = torch.ones(STREAMS, dtype=torch.long)
     speech = 0.1 * torch.cat([noise(1), noise(2)], 1)
     silence = torch.zeros_like(speech)

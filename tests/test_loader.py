@@ -69,7 +69,7 @@ def test_explain_names_every_key() -> None:
     text = explain()
     for section in Settings.model_fields:
         assert f"[{section}]" in text or f"[{section}." in text
-    assert '# ("gru" | "lstm" | "rnn")' in text
+    assert '# ("gru" | "lstm" | "rnn" | "attention" |' in text
     assert "# (integer, 10 to 2000)" in text
 
 

@@ -13,8 +13,9 @@ from streaming import (
 )
 from torch import nn
 
+from auricle.models.attention import Attention
 from auricle.models.frontend import FrontendConfig, LogMel
-from auricle.models.layers import CausalConv, Recurrent
+from auricle.models.layers import CausalConv, Recurrent, RunningMean
 from auricle.models.network import Network, NetworkConfig
 
 
@@ -38,9 +39,17 @@ CASES = {
         f"{cell} layer": Case(lambda cell=cell: Recurrent(cell, 6, 8, 2), (3, 32, 6), 1)
         for cell in ("gru", "lstm", "rnn")
     },
+    # A window shorter than the streams, so that the memory fills and what is old falls out of it.
+    "attention layer": Case(lambda: Attention(6, 8, 2, heads=2, window_frames=5), (3, 32, 6), 1),
+    "attention of one frame": Case(lambda: Attention(6, 8, 2, heads=1, window_frames=1), (3, 32, 6), 1),
+    "attention network": Case(network("attention", attention_frames=7), (2, 128, 80), 4),
+    "gru+attention network": Case(network("gru+attention", attention_frames=7), (2, 128, 80), 4),
     **{
-        f"{cell} network": Case(network(cell), (2, 128, 80), 4) for cell in ("gru", "lstm", "rnn", "gru+lstm")
+        f"{cell} network": Case(network(cell), (2, 128, 80), 4)
+        for cell in ("gru", "lstm", "rnn", "gru+lstm", "attention")
     },
+    "running mean": Case(lambda: RunningMean(6, 50, block_frames=5), (2, 32, 6), 1),
+    "network with a running mean": Case(network("gru", mean_frames=40), (2, 128, 80), 4),
     "one convolution": Case(
         lambda: Network(
             NetworkConfig(

@@ -1,4 +1,4 @@
-"""Endless streams and the training loop, on a made-up data folder: tones for words, hiss for noise."""
+"""Endless streams and the training loop, on a made-up data folder."""
 
 import json
 from collections.abc import Iterator
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 import torch
+from made_up import SMALL, VAD, make_data, write
 
 from auricle.configs.errors import ConfigError, DataError
 from auricle.models.checkpoint import load_model
@@ -21,74 +21,12 @@ from auricle.pipelines.targets import BACKGROUND, IGNORE, NOT_YET
 from auricle.pipelines.tasks import KeywordTask
 from auricle.pipelines.train import Trainer, learning_rate
 from auricle.pipelines.vad_data import VadPlanner
-from auricle.pipelines.vocabulary import COMMANDS, DIGITS, LABELS, UNKNOWN
-
-SMALL = (
-    "network.hidden=24",
-    "network.layers=1",
-    "network.conv_channels=[24]",
-    "network.conv_kernels=[5]",
-    "network.conv_strides=[2]",
-    "augment.room_part=0.0",
-    "augment.simulated_rooms=2",
-    "augment.microphones=3",
-    "training.streams=8",
-    "training.segment_s=1.6",
-    "training.warmup_steps=5",
-    "training.learning_rate=0.01",
-    "training.noise_share=2",
-    "training.evaluate_every=1000",
-)
-VAD = (*SMALL, "vad.speech={talk=1.0}", 'vad.dev_speech=["talk"]', 'vad.noise.sets=["hiss"]')
-
-
-def voice(rng: np.random.Generator, seconds: float, pitch: float) -> np.ndarray:
-    """A buzz of harmonics, loud in the middle."""
-    time = np.arange(round(seconds * 16_000)) / 16_000
-    buzz = sum(np.sin(2 * np.pi * pitch * number * time) / number for number in range(1, 12))
-    return 0.1 * buzz * np.sin(np.pi * time / seconds) ** 0.3 + 1e-4 * rng.standard_normal(len(time))
-
-
-def write(data: Path, name: str, split: str, recordings: list[tuple[str, str, np.ndarray]]) -> None:
-    """Writes a set of (id, text, samples)."""
-    folder, start, lines, parts = data / name, 0.0, [], []
-    folder.mkdir(parents=True, exist_ok=True)
-    for identity, text, samples in recordings:
-        lines.append(
-            {
-                "id": identity,
-                "file": f"{name}/{split}.flac",
-                "start": start,
-                "duration": len(samples) / 16_000,
-                "speaker": f"{split}-someone",
-                ("label" if " " not in text else "text"): text,
-            }
-        )
-        parts.append(samples)
-        start += len(samples) / 16_000
-    (folder / f"{split}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    soundfile.write(folder / f"{split}.flac", np.concatenate(parts), 16_000)
+from auricle.pipelines.vocabulary import LABELS, UNKNOWN
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
-    pause = 1e-4 * rng.standard_normal(8000)
-    for split in ("train", "dev"):
-        talk = [
-            (f"{split}-{number}", "so it is said", np.concatenate([pause, voice(rng, 1.0, pitch), pause]))
-            for number, pitch in enumerate(rng.uniform(90, 250, 6))
-        ]
-        write(root, "talk", split, talk)
-        words = [
-            (f"{split}-{word}-{take}", word, np.concatenate([pause[:3200], voice(rng, 0.5, 80 + 15 * index)]))
-            for index, word in enumerate((*COMMANDS, *DIGITS, "banana"))
-            for take in range(2)
-        ]
-        write(root, "words", split, words)
-    hiss = [(f"hiss-{number}", "hiss", 0.05 * rng.standard_normal(48_000)) for number in range(12)]
-    write(root, "hiss", "train", hiss)
-    return root
+    return make_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(autouse=True)
@@ -248,7 +186,7 @@ def test_settings_are_checked() -> None:
         load_recipe("vad", ["training.steps=many"])
     with pytest.raises(ConfigError, match="key=value"):
         load_recipe("vad", ["network.cell"])
-    with pytest.raises(ConfigError, match="shipped are keyword, vad"):
+    with pytest.raises(ConfigError, match="shipped are acoustic, acoustic-small, keyword, vad"):
         load_recipe("song")
 
 

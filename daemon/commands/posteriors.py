@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", default="vad", metavar="NAME", help="a shipped model or a file (default: vad)"
     )
     parser.add_argument(
-        "--cell", default="gru", help="version of a shipped model: gru or lstm (default: gru)"
+        "--cell", default="gru", help="version of a shipped model: gru, lstm, … (default: gru)"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument(

@@ -13,7 +13,7 @@ Judges model files of one kind and prints tables with 95 % intervals.
 
 Split `dev` is to choose with. Split `eval` is for the figures that are reported: look at it once, when
 nothing is changed any more. Voice activity is judged beside Silero and WebRTC where the packages silero-vad
-and webrtcvad are installed.
+and webrtcvad are installed. Acoustic models are judged by their phone error rate, clean and in noise.
 """
 
 
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from auricle.configs.errors import DataError
     from auricle.models.checkpoint import load_model
     from auricle.pipelines.corpus import Corpus
-    from auricle.pipelines.evaluate import evaluate_keyword, evaluate_vad
+    from auricle.pipelines.evaluate import evaluate_acoustic, evaluate_keyword, evaluate_vad
 
     torch.set_num_threads(1)
     corpus = Corpus(args.data, args.work, allow_eval=args.split == "eval")
@@ -46,6 +46,8 @@ def run(args: argparse.Namespace) -> int:
         raise DataError(f"models of different kinds: {', '.join(sorted(kinds))}; evaluate one kind at a time")
     if kinds == {"vad"}:
         reports = {"vad": evaluate_vad(args.models, corpus, args.split)}
+    elif kinds == {"acoustic"}:
+        reports = {path.stem: evaluate_acoustic(path, corpus, args.split) for path in args.models}
     else:
         reports = {path.stem: evaluate_keyword(path, corpus, args.split) for path in args.models}
     for name, (text, figures) in reports.items():

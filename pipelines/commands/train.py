@@ -5,19 +5,21 @@ import shlex
 import sys
 from pathlib import Path
 
-HELP = "train a voice-activity or keyword model"
+HELP = "train a voice-activity, keyword or acoustic model"
 
 DESCRIPTION = """\
 Trains a streaming model and writes it as a .safetensors file that `run`, `stream` and `posteriors` take.
 
   auricle train vad     --data ../shared/data --work runs
   auricle train keyword --data ../shared/data --work runs --set network.cell=lstm
+  auricle train acoustic --recipe acoustic-small --data ../shared/data --work runs --minutes 30
 
 The data folder holds sets of recordings with manifests (see docs/training.md). They are decoded once into
 the work folder (5 GB for all of them). A run lives in WORK/NAME: log.csv and curve.png show how it goes. It
 can be stopped at any time with Ctrl-C or --minutes; the same command continues it, with the same result as
-if it had never stopped. A recipe's settings are changed with --set: network.cell=gru|lstm|rnn,
-network.hidden=128, training.steps=3000, augment.noise_part=0.5; --show prints them all.
+if it had never stopped. A recipe's settings are changed with --set:
+network.cell=lstm (gru, rnn, attention, or several: gru+lstm), network.hidden=128, training.steps=3000,
+augment.noise_part=0.5; --show prints them all.
 """
 
 
@@ -25,17 +27,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description = DESCRIPTION
-    parser.add_argument("task", choices=("vad", "keyword"), help="what to learn")
+    parser.add_argument("task", choices=("vad", "keyword", "acoustic"), help="what to learn")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the sets")
     parser.add_argument(
         "--work", type=Path, default=Path("runs"), help="folder for decoded audio, checkpoints and logs"
     )
-    parser.add_argument("--recipe", type=Path, help="a recipe file instead of the shipped one of the task")
+    parser.add_argument("--recipe", type=Path, help="a recipe file, or the name of a shipped recipe")
     parser.add_argument(
         "--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="change a setting"
     )
     parser.add_argument("--minutes", type=float, help="stop at a checkpoint after so many minutes")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch (default 1)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default cpu")
+    parser.add_argument(
+        "--loaders", type=int, default=0, help="threads that read recordings ahead (acoustic only)"
+    )
     parser.add_argument("--fresh", action="store_true", help="start over instead of continuing the run")
     parser.add_argument("--out", type=Path, help="model file (default: WORK/NAME/NAME.safetensors)")
     parser.add_argument("--show", action="store_true", help="print the recipe and stop")
@@ -56,11 +62,12 @@ def run(args: argparse.Namespace) -> int:
     from auricle.pipelines.train import Trainer, prepare_process
 
     prepare_process(args.threads)
+    _check_device(args.device)
     folder = args.work / recipe.name
     if args.fresh:
         for name in ("last.pt", "best.pt"):
             (folder / name).unlink(missing_ok=True)
-    trainer = Trainer(recipe, Corpus(args.data, args.work), folder)
+    trainer = Trainer(recipe, Corpus(args.data, args.work), folder, device=args.device, loaders=args.loaders)
     if trainer.resume():
         print(f"continuing {recipe.name} at step {trainer.progress.step}", file=sys.stderr)
     progress = trainer.run(args.minutes)
@@ -75,3 +82,15 @@ def run(args: argparse.Namespace) -> int:
     if not finished:
         print("stopped before the recipe's end: the same command continues")
     return 0
+
+
+def _check_device(device: str) -> None:
+    """Refuses a GPU that is not there."""
+    import torch
+
+    from auricle.configs.errors import ConfigError
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            "no GPU here that torch can use: leave --device out, or check nvidia-smi and the driver"
+        )

