@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auricle.configs.errors import ConfigError, ModelError
+from auricle.configs.section import samples
 from auricle.configs.settings import KeywordSettings, Settings, VadSettings
 from auricle.daemon import event_data
 from auricle.daemon.decision import (
@@ -23,7 +24,6 @@ from auricle.daemon.decision import (
     SpeechState,
     SpeechStop,
 )
-from auricle.daemon.events import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from auricle.models.engine import Engine, ModelInfo
@@ -74,11 +74,6 @@ class Detector(Protocol):
         """
 
 
-def milliseconds(duration_ms: float) -> int:
-    """Samples at 16 kHz in so many milliseconds."""
-    return round(duration_ms * SAMPLE_RATE / 1000)
-
-
 class VadDetector:
     """`speech.start` and `speech.stop` from a voice activity model."""
 
@@ -94,9 +89,9 @@ class VadDetector:
         self._segmenter = SpeechSegmenter(
             onset=settings.onset,
             offset=settings.offset,
-            min_speech_samples=milliseconds(settings.min_speech_ms),
-            hangover_samples=milliseconds(settings.hangover_ms),
-            preroll_samples=milliseconds(settings.preroll_ms),
+            min_speech_samples=samples(settings.min_speech_ms),
+            hangover_samples=samples(settings.hangover_ms),
+            preroll_samples=samples(settings.preroll_ms),
             frame_samples=model.frame_samples,
         )
 
@@ -150,8 +145,8 @@ class KeywordDetector:
         self._trigger = KeywordTrigger(
             labels=_wanted(model, settings.labels),
             threshold=settings.threshold,
-            smooth_frames=max(1, round(milliseconds(settings.smooth_ms) / model.frame_samples)),
-            refractory_samples=milliseconds(settings.refractory_ms),
+            smooth_frames=max(1, round(samples(settings.smooth_ms) / model.frame_samples)),
+            refractory_samples=samples(settings.refractory_ms),
         )
 
     @property

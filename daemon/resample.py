@@ -14,6 +14,7 @@ import numpy as np
 
 from auricle.configs.errors import FormatError
 from auricle.daemon.ring import FloatArray
+from auricle.daemon.timeline import to_model_rate
 
 if TYPE_CHECKING:
     import soxr
@@ -80,7 +81,7 @@ class Resampler:
 
     def to_16k(self, native_samples: int) -> int:
         """How many 16 kHz samples lie within the first `native_samples` of the stream (rounded down)."""
-        return native_samples * PIPELINE_RATE // self.native_rate
+        return to_model_rate(native_samples, self.native_rate)
 
     def process(self, samples: FloatArray, last: bool = False) -> FloatArray:
         """Resample the next samples.

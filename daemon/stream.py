@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from auricle.configs.section import samples as samples_of
 from auricle.configs.settings import Settings, StreamSettings
 from auricle.daemon import event_data
-from auricle.daemon.detectors import Detector, Draft, milliseconds
+from auricle.daemon.detectors import Detector, Draft
 from auricle.daemon.dsp import HighPass, LevelMeter, SpectrumMeter, bounded
 from auricle.daemon.events import RANK, SAMPLE_RATE, Event, Sequencer
 from auricle.daemon.lane import build_lanes
@@ -135,7 +136,7 @@ class StreamPipeline:
         """Accounts for samples lost before `span`: silence in their place, or a fresh start after them."""
         settings, resampler = self._settings.pipeline, self._resampler
         lost = resampler.to_16k(span.start_index) - resampler.to_16k(span.start_index - span.lost_before)
-        fill = settings.gap == "fill" and lost <= milliseconds(settings.max_fill_ms)
+        fill = settings.gap == "fill" and lost <= samples_of(settings.max_fill_ms)
         begin = resampler.to_16k(span.start_index - span.lost_before)
         assert span.reason is not None, "a span that lost samples says why"
         self.lost_samples += lost
