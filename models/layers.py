@@ -5,6 +5,7 @@ The same call serves training and live use: offline is streaming from the initia
 Shape letters: B streams, T frames, C channels, L layers, H hidden units.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -69,6 +70,48 @@ class Recurrent(nn.Module):
             return outputs, RecurrentState(_own(hidden), _own(cell))
         outputs, hidden = self.net(inputs, hidden)
         return outputs, RecurrentState(_own(hidden), state.cell)
+
+
+class ResidualRecurrent(nn.Module):
+    """L recurrent layers, each of which adds what it heard, after a layer norm, to what came in.
+
+    The sum keeps its scale from layer to layer, which lets deep stacks learn sooner; the last norm gives the
+    output.
+    """
+
+    def __init__(self, cell: str, inputs: int, hidden: int, layers: int, dropout: float = 0.0) -> None:
+        """Builds the layers; arguments and errors as for `Recurrent`."""
+        super().__init__()
+        self.cell, self.hidden = cell, hidden
+        self.widen = nn.Linear(inputs, hidden)
+        self.blocks: Sequence[Recurrent] = nn.ModuleList(  # type: ignore[assignment]
+            [Recurrent(cell, hidden, hidden, 1) for _ in range(layers)]
+        )
+        self.norms = nn.ModuleList([nn.LayerNorm(hidden) for _ in range(layers + 1)])
+        self.dropout = nn.Dropout(dropout)
+
+    def initial_state(self, batch_size: int) -> RecurrentState:
+        """Returns the state of streams that have heard nothing."""
+        each = [block.initial_state(batch_size) for block in self.blocks]
+        return RecurrentState(*(torch.cat(leaves, dim=1) for leaves in zip(*each, strict=True)))
+
+    def forward(self, inputs: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
+        """Runs T steps; shapes as for `Recurrent`."""
+        values, heard = self.widen(inputs), []
+        for layer, block in enumerate(self.blocks):
+            here = slice(layer, layer + 1)
+            outputs, after = block(
+                self.norms[layer](values), RecurrentState(state.hidden[:, here], _layer(state.cell, layer))
+            )
+            values = values + self.dropout(outputs)
+            heard.append(after)
+        merged = RecurrentState(*(torch.cat(leaves, dim=1) for leaves in zip(*heard, strict=True)))
+        return self.norms[-1](values), merged
+
+
+def _layer(cell: Tensor, layer: int) -> Tensor:
+    """The cell values `(B, 1, H)` of one layer, `(B, 0, H)` where there are none."""
+    return cell[:, layer : layer + 1] if cell.shape[1] else cell
 
 
 def _own(hidden: Tensor) -> Tensor:

@@ -22,12 +22,14 @@ from auricle.models.layers import (
     MeanState,
     Recurrent,
     RecurrentState,
+    ResidualRecurrent,
     RunningMean,
 )
 
 ATTENTION = "attention"
 MEMORIES = (*CELLS, ATTENTION)
 """What may remember: each name, or several joined by "+"."""
+Memory = Recurrent | ResidualRecurrent | Attention
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class NetworkConfig:
     """Patterns that each attention layer looks for; `hidden` is a multiple of twice as many."""
     attention_frames: int = 64
     """Output frames that each attention layer looks back (its memory)."""
+    residual: bool = False
+    """Each recurrent layer is added to its input, behind a layer norm, instead of replacing it."""
     mean_frames: int = 0
     """Time constant, in feature frames, of the running mean that is taken off the features; 0 for none."""
 
@@ -85,7 +89,7 @@ class NetworkState(NamedTuple):
     means: tuple[MeanState, ...]  # one, or none without a running mean
 
 
-def build_memory(cell: str, inputs: int, config: NetworkConfig) -> Recurrent | Attention:
+def build_memory(cell: str, inputs: int, config: NetworkConfig) -> Memory:
     """Makes the layers of one cell: all take `(B, T, inputs)` and their state, and give `(B, T, hidden)`."""
     if cell == ATTENTION:
         return Attention(
@@ -96,7 +100,8 @@ def build_memory(cell: str, inputs: int, config: NetworkConfig) -> Recurrent | A
             heads=config.attention_heads,
             window_frames=config.attention_frames,
         )
-    return Recurrent(cell, inputs, config.hidden, config.layers, config.dropout)
+    kind = ResidualRecurrent if config.residual else Recurrent
+    return kind(cell, inputs, config.hidden, config.layers, config.dropout)
 
 
 class Network(nn.Module):
@@ -121,7 +126,7 @@ class Network(nn.Module):
                 widths[:-1], widths[1:], config.conv_kernels, config.conv_strides, strict=True
             )
         )
-        self.recurrent: Sequence[Recurrent | Attention] = nn.ModuleList(  # type: ignore[assignment]
+        self.recurrent: Sequence[Memory] = nn.ModuleList(  # type: ignore[assignment]
             build_memory(cell, config.hidden if i else widths[-1], config)
             for i, cell in enumerate(config.cells)
         )

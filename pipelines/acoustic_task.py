@@ -70,15 +70,9 @@ class AcousticTask(Task):
         for convolution in network.convolutions:
             nn.init.kaiming_normal_(convolution.net.weight, nonlinearity="relu")
             nn.init.zeros_(convolution.net.bias)  # type: ignore[arg-type]  # every CausalConv has one
-        for block in network.recurrent:
-            if not isinstance(block, Recurrent):  # attention starts as its layers made it
-                continue
-            for name, weight in block.net.named_parameters():
-                start = nn.init.orthogonal_ if "weight_hh" in name else nn.init.xavier_uniform_
-                for gate in weight.data.chunk(GATES[block.cell]):
-                    start(gate) if gate.dim() > 1 else nn.init.zeros_(gate)
-                if block.cell == "lstm" and "bias_ih" in name:
-                    weight.data.chunk(4)[1].fill_(1.0)  # remember, to begin with
+        for block in network.modules():
+            if isinstance(block, Recurrent):  # attention starts as its layers made it
+                _start_recurrent(block)
         nn.init.xavier_uniform_(network.head.weight)
         nn.init.zeros_(network.head.bias)
 
@@ -114,6 +108,16 @@ class AcousticTask(Task):
     def evaluate(self, network: Network) -> dict[str, float]:
         """Phone error rate of each dev set, greedy; `score` is minus their mean."""
         return self.dev.evaluate(network)
+
+
+def _start_recurrent(block: Recurrent) -> None:
+    """Orthogonal memories, and an LSTM that remembers to begin with."""
+    for name, weight in block.net.named_parameters():
+        start = nn.init.orthogonal_ if "weight_hh" in name else nn.init.xavier_uniform_
+        for gate in weight.data.chunk(GATES[block.cell]):
+            start(gate) if gate.dim() > 1 else nn.init.zeros_(gate)
+        if block.cell == "lstm" and "bias_ih" in name:
+            weight.data.chunk(4)[1].fill_(1.0)
 
 
 class AcousticDev:

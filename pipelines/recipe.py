@@ -22,6 +22,7 @@ from auricle.pipelines.vad_data import VadData
 
 TASK_NAMES = ("vad", "keyword", "acoustic")
 """Each has a table of its own in a recipe."""
+OPTIMISERS = ("adamw", "muon")
 RECIPES = Path(__file__).parent / "recipes"
 C = TypeVar("C")
 
@@ -40,6 +41,8 @@ class TrainingConfig:
     warmup_steps: int = 100
     learning_rate: float = 2e-3
     """Highest, after the warm-up; then a half cosine to zero."""
+    optimiser: str = "adamw"
+    """"adamw", or "muon": orthogonalised momentum for the matrices that remember, AdamW for the rest."""
     weight_decay: float = 0.01
     gradient_clip: float = 1.0
     ema_decay: float = 0.998
@@ -52,6 +55,13 @@ class TrainingConfig:
     """"fp32", or "bf16" to run the network in mixed precision."""
     noise_share: int = 4
     """So many streams hear the same noise (making noise costs time)."""
+
+    def __post_init__(self) -> None:
+        """Checks the optimiser."""
+        if self.optimiser not in OPTIMISERS:
+            raise ConfigError(
+                f"unknown training.optimiser '{self.optimiser}': expected one of {', '.join(OPTIMISERS)}"
+            )
 
 
 @dataclass(frozen=True)

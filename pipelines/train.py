@@ -106,7 +106,7 @@ class Trainer:
         self.network.to(self.device)
         self.average = Network(recipe.network).requires_grad_(False).to(self.device)
         self.state = self.network.initial_state(recipe.training.streams)
-        self.optimiser = torch.optim.AdamW(_groups(self.network, recipe.training.weight_decay), lr=0.0)
+        self.optimisers = make_optimisers(self.network, recipe.training)
         self.progress = Progressed()
         self.log = RunLog(folder, recipe.name)
 
@@ -147,12 +147,13 @@ class Trainer:
         loss = self.task.loss(logits.float(), batch.targets)
         if not torch.isfinite(loss):
             raise DataError(f"the loss became {loss.item()} at step {step}: lower training.learning_rate")
-        self.optimiser.zero_grad()
+        self.network.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), training.gradient_clip)
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(step, training)
-        self.optimiser.step()
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(step, training)
+            optimiser.step()
         self.state = states.map_state(_carried, state)
         self._update_average(min(training.ema_decay, (1 + step) / (10 + step)))
         return loss.item()
@@ -202,7 +203,7 @@ class Trainer:
             "recipe": as_table(self.recipe),
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "state": states.to_dict(self.state),
             "audio": self.audio.state_dict(),
             "progress": vars(self.progress).copy(),
@@ -228,7 +229,8 @@ class Trainer:
             )
         self.network.load_state_dict(checkpoint["network"])
         self.average.load_state_dict(checkpoint["average"])
-        self.optimiser.load_state_dict(checkpoint["optimiser"])
+        for optimiser, stored in zip(self.optimisers, checkpoint["optimisers"], strict=True):
+            optimiser.load_state_dict(stored)
         streams = len(next(iter(checkpoint["state"].values())))
         self.state = states.from_dict(checkpoint["state"], self.network.initial_state(streams))
         self.audio.load_state_dict(checkpoint["audio"])
@@ -258,6 +260,24 @@ def _move(batch: Batch, device: torch.device) -> Batch:
         return PhoneTargets(*map(move, value)) if isinstance(value, PhoneTargets) else value
 
     return Batch(*map(move, batch))
+
+
+def make_optimisers(network: Network, config: TrainingConfig) -> list[torch.optim.Optimizer]:
+    """AdamW for all weights, or Muon (Jordan and others, 2024) for the matrices of the recurrent part.
+
+    Muon's step is scaled to the size of AdamW's, so that one learning rate serves both.
+    """
+    if config.optimiser != "muon":
+        return [torch.optim.AdamW(_groups(network, config.weight_decay), lr=0.0)]
+    matrices = [
+        weight for name, weight in network.named_parameters() if "recurrent" in name and weight.dim() > 1
+    ]
+    chosen = {id(weight) for weight in matrices}
+    rest = [weight for weight in network.parameters() if id(weight) not in chosen]
+    return [
+        torch.optim.Muon(matrices, lr=0.0, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, lr=0.0, weight_decay=config.weight_decay),
+    ]
 
 
 def _groups(network: Network, weight_decay: float) -> list[dict[str, Any]]:

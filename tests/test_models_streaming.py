@@ -48,6 +48,10 @@ CASES = {
         f"{cell} network": Case(network(cell), (2, 128, 80), 4)
         for cell in ("gru", "lstm", "rnn", "gru+lstm", "attention")
     },
+    **{
+        f"residual {cell} network": Case(network(cell, residual=True), (2, 128, 80), 4)
+        for cell in ("gru", "lstm")
+    },
     "running mean": Case(lambda: RunningMean(6, 50, block_frames=5), (2, 32, 6), 1),
     "network with a running mean": Case(network("gru", mean_frames=40), (2, 128, 80), 4),
     "one convolution": Case(

@@ -142,8 +142,10 @@ def test_a_short_training_learns(data: Path, tmp_path: Path, cell: str) -> None:
     assert (tmp_path / "run/log.csv").read_text().startswith("step,seconds,train_loss,score,auc_0db")
 
 
-def test_resumed_training_ends_with_the_same_weights(data: Path, tmp_path: Path) -> None:
-    recipe = load_recipe("vad", (*VAD, "training.steps=6"))
+@pytest.mark.parametrize("optimiser", ["adamw", "muon"])
+def test_resumed_training_ends_with_the_same_weights(data: Path, tmp_path: Path, optimiser: str) -> None:
+    settings = (*VAD, "training.steps=6", f"training.optimiser={optimiser}", "network.residual=true")
+    recipe = load_recipe("vad", settings)
     straight = trainer(data, tmp_path / "straight", recipe)
     straight.run()
     for _ in range(6):
