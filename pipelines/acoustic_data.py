@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from auricle.configs.errors import ConfigError, DataError
+from auricle.models.lexicon import Lexicon
 from auricle.pipelines.corpus import Clip, Corpus
-from auricle.pipelines.lexicon import Lexicon
 from auricle.pipelines.sounds import NoiseConfig
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from auricle.models.checkpoint import ModelSpec
 from auricle.models.frontend import LogMel
 from auricle.models.layers import Recurrent
+from auricle.models.lexicon import Lexicon
 from auricle.models.network import Network
+from auricle.models.phones import BLANK, SILENCE, phone_labels
 from auricle.pipelines import criteria
 from auricle.pipelines.acoustic_data import Utterance, list_utterances
 from auricle.pipelines.alignment import align_all, load_aligner, utterance_log_probs
@@ -22,8 +24,6 @@ from auricle.pipelines.bigram import count_bigram
 from auricle.pipelines.corpus import Corpus
 from auricle.pipelines.criteria import PhoneTargets
 from auricle.pipelines.decode_phones import edit_distance, greedy
-from auricle.pipelines.lexicon import Lexicon
-from auricle.pipelines.phones import BLANK, SILENCE, phone_labels
 from auricle.pipelines.recipe import Recipe
 from auricle.pipelines.sounds import NoisePlanner, noise_clips, read_clip, speech_at_reference
 from auricle.pipelines.targets import Floats

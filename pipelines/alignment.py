@@ -21,9 +21,9 @@ from auricle.configs.errors import DataError
 from auricle.models.checkpoint import ModelSpec, load_model
 from auricle.models.frontend import LogMel
 from auricle.models.network import Network
+from auricle.models.phones import BLANK, BLANK_INDEX, phone_labels
 from auricle.pipelines.acoustic_data import AcousticData, Utterance, frames_needed
 from auricle.pipelines.corpus import Corpus
-from auricle.pipelines.phones import BLANK, BLANK_INDEX, phone_labels
 from auricle.pipelines.sounds import read_clip, speech_at_reference
 from auricle.pipelines.targets import Floats, hop_levels_db
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from auricle.pipelines.phones import PHONES
+from auricle.models.phones import PHONES
 
 ADDED_COUNT = 0.5
 

@@ -18,12 +18,12 @@ from torch import Tensor
 
 from auricle.models.checkpoint import ModelSpec, load_model
 from auricle.models.frontend import LogMel
+from auricle.models.lexicon import Lexicon
 from auricle.pipelines.acoustic_data import AcousticData, Utterance, list_utterances
 from auricle.pipelines.alignment import utterance_log_probs
 from auricle.pipelines.bigram import Bigram, count_bigram
 from auricle.pipelines.corpus import SAMPLE_RATE, Corpus
 from auricle.pipelines.decode_phones import SearchSettings, edit_distance, greedy, search
-from auricle.pipelines.lexicon import Lexicon
 from auricle.pipelines.metrics import Interval, bootstrap
 from auricle.pipelines.sounds import NoisePlanner, noise_clips, read_clip, speech_at_reference
 from auricle.pipelines.streams import EndlessStream

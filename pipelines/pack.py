@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from rich.progress import track
 
 from auricle.configs.errors import DataError
+from auricle.models.lexicon import FILE_NAME, Lexicon, lexicon_text
 from auricle.pipelines.corpus import (
     MISPLACED_SPEAKERS,
     SPLITS,
@@ -24,7 +25,6 @@ from auricle.pipelines.corpus import (
     read_manifest,
     shared_between_splits,
 )
-from auricle.pipelines.lexicon import FILE_NAME, Lexicon, lexicon_text
 
 INDEX_NAME = "index.json"
 FORMAT = "auricle.pack/1"

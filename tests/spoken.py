@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from auricle.pipelines.lexicon import Lexicon
-from auricle.pipelines.phones import PHONES
+from auricle.models.lexicon import Lexicon
+from auricle.models.phones import PHONES
 
 TEXTS = ("go see me", "no one", "see no one go", "me", "go go", "one may see", "may go", "so may we")
 SETTINGS = (

@@ -10,13 +10,13 @@ import torch
 
 from auricle.configs.errors import ConfigError, DataError
 from auricle.models.engine import TorchEngine
+from auricle.models.lexicon import Lexicon
+from auricle.models.phones import INDEX, PHONES
 from auricle.pipelines import evaluate_acoustic
 from auricle.pipelines.acoustic_data import plan_epoch
 from auricle.pipelines.acoustic_task import AcousticTask
 from auricle.pipelines.corpus import Corpus
 from auricle.pipelines.evaluate import evaluate_acoustic as report
-from auricle.pipelines.lexicon import Lexicon
-from auricle.pipelines.phones import INDEX, PHONES
 from auricle.pipelines.recipe import Recipe, load_recipe
 from auricle.pipelines.release import write_model
 from auricle.pipelines.train import Trainer

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from auricle.configs.errors import DataError
-from auricle.pipelines import g2p
-from auricle.pipelines.lexicon import Lexicon, lexicon_text, normalise, number_words, read_lexicon
-from auricle.pipelines.phones import INDEX, PHONES
+from auricle.models import g2p
+from auricle.models.lexicon import Lexicon, lexicon_text, normalise, number_words, read_lexicon
+from auricle.models.phones import INDEX, PHONES
 
 
 def test_there_are_39_phones() -> None:

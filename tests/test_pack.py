@@ -7,8 +7,8 @@ import spoken
 
 from auricle.configs.cli import main
 from auricle.configs.errors import DataError
+from auricle.models.lexicon import Lexicon
 from auricle.pipelines.corpus import Corpus
-from auricle.pipelines.lexicon import Lexicon
 from auricle.pipelines.pack import check_splits, pack, read_index, unpack
 
 PART_MB = 1.0

