@@ -16,6 +16,7 @@ from auricle.configs.detector_settings import (
     VadSettings,
 )
 from auricle.configs.section import HOP_MS, MODEL_RATE_HZ, Section, check_hops, samples
+from auricle.configs.speech_settings import AcousticSettings, EndpointSettings
 from auricle.configs.stream_settings import DAEMON_STREAM, SAMPLE_FORMATS, StreamSettings, check_stream_name
 
 __all__ = [
@@ -23,9 +24,11 @@ __all__ = [
     "HOP_MS",
     "MODEL_RATE_HZ",
     "SAMPLE_FORMATS",
+    "AcousticSettings",
     "BusSettings",
     "Cell",
     "DaemonSettings",
+    "EndpointSettings",
     "IngressSettings",
     "KeywordSettings",
     "LatencySettings",
@@ -161,6 +164,8 @@ class Settings(Section):
     )
     vad: VadSettings = Field(default_factory=VadSettings)
     keyword: KeywordSettings = Field(default_factory=KeywordSettings)
+    acoustic: AcousticSettings = Field(default_factory=AcousticSettings)
+    endpoint: EndpointSettings = Field(default_factory=EndpointSettings)
     level: LevelSettings = Field(default_factory=LevelSettings)
     spectrum: SpectrumSettings = Field(default_factory=SpectrumSettings)
     latency: LatencySettings = Field(default_factory=LatencySettings)

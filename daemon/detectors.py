@@ -55,13 +55,18 @@ class Detector(Protocol):
     def initial_state(self) -> Any:
         """State of a stream that has heard nothing."""
 
-    def decide(self, posterior: Array, end_samples: Sequence[int], state: Any) -> tuple[list[Draft], Any]:
+    def decide(
+        self, posterior: Array, end_samples: Sequence[int], state: Any, cues: Sequence[Draft]
+    ) -> tuple[list[Draft], Any]:
         """Takes T frames.
 
         Args:
             posterior: with shape `(T, V)`.
             end_samples: where each frame ends on the stream's timeline.
             state: what was heard before.
+            cues: what the detectors before this one decided in the same chunk. A frame may only depend on
+                cues whose `sample` is not after its end: then chunking changes nothing. Later ones are kept
+                for the frames to come.
         """
 
     def finish(self, end_sample: int, last_sample: int, state: Any) -> tuple[list[Draft], Any]:
@@ -105,7 +110,7 @@ class VadDetector:
         return SpeechState()
 
     def decide(
-        self, posterior: Array, end_samples: Sequence[int], state: SpeechState
+        self, posterior: Array, end_samples: Sequence[int], state: SpeechState, cues: Sequence[Draft] = ()
     ) -> tuple[list[Draft], SpeechState]:
         """Takes T frames of the label "speech"; see `Detector`."""
         drafts = []
@@ -159,7 +164,7 @@ class KeywordDetector:
         return self._trigger.initial_state(len(self.model.labels))
 
     def decide(
-        self, posterior: Array, end_samples: Sequence[int], state: KeywordState
+        self, posterior: Array, end_samples: Sequence[int], state: KeywordState, cues: Sequence[Draft] = ()
     ) -> tuple[list[Draft], KeywordState]:
         """Takes T frames; see `Detector`."""
         drafts = []
@@ -196,6 +201,8 @@ def _wanted(model: "ModelInfo", labels: Sequence[str]) -> tuple[int, ...]:
 
 def build_detectors(settings: Settings, engine: "Engine") -> list[Detector]:
     """Loads the models that the settings ask for, each with its detector.
+
+    Detectors that listen to others come after them.
 
     Raises:
         ModelError: a model is missing, damaged, or of the wrong kind.

@@ -46,14 +46,22 @@ class ModelLane:
         scores: Array = posterior[0]
         return scores
 
-    def decide(self, posterior: Array) -> list[Draft]:
-        """Asks every detector what the newest posteriors `(strides, V)` mean."""
+    def decide(self, posterior: Array, cues: Sequence[Draft] = ()) -> list[Draft]:
+        """Asks every detector what the newest posteriors `(strides, V)` mean.
+
+        Args:
+            posterior: as `infer` returned it.
+            cues: what other models' detectors decided in the same chunk; each detector also sees what those
+                before it in this lane decided.
+        """
         step = self.model.frame_samples
         ends = range(self._position + step, self._position + step * len(posterior) + 1, step)
         self._position += step * len(posterior)
         drafts: list[Draft] = []
         for index, detector in enumerate(self._detectors):
-            found, self._decisions[index] = detector.decide(posterior, ends, self._decisions[index])
+            found, self._decisions[index] = detector.decide(
+                posterior, ends, self._decisions[index], [*cues, *drafts]
+            )
             drafts += found
         return drafts
 

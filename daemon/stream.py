@@ -170,11 +170,12 @@ class StreamPipeline:
         featured_ns = time.monotonic_ns()
         posteriors = [lane.infer(frames[lane.model.frontend]) for lane in self._lanes]
         inferred_ns = time.monotonic_ns()
+        decided: list[Draft] = []
         for lane, posterior in zip(self._lanes, posteriors, strict=True):
-            drafts += lane.decide(posterior)
+            decided += lane.decide(posterior, decided)
         self._position = end
         decided_ns = time.monotonic_ns()
-        self._publish(drafts, end)
+        self._publish(drafts + decided, end)
         count = len(samples) // HOP_SAMPLES
         self.frames += count
         if self._record is not None:
@@ -221,12 +222,13 @@ class StreamPipeline:
         heard = end - self._origin
         padding = self._tail_samples + -(heard + self._tail_samples) % self._quantum
         frames = self._features(np.concatenate([waiting, np.zeros(padding, dtype=np.float32)]))
+        decided: list[Draft] = []
         for lane in self._lanes:
-            drafts += lane.decide(lane.infer(frames[lane.model.frontend]))
-            drafts += lane.finish(end)
+            decided += lane.decide(lane.infer(frames[lane.model.frontend]), decided)
+            decided += lane.finish(end)
         self.frames += -(-len(waiting) // HOP_SAMPLES)
         self._position = end
-        self._publish(drafts, end)
+        self._publish(drafts + decided, end)
 
     def _restart(self, position: int) -> None:
         """Forgets all that was heard; the next sample is number `position`."""

@@ -1,0 +1,152 @@
+"""Decoding utterance by utterance: from speech.start, pre-roll included, to the endpoint.
+
+What commands and transcripts have in common. The decoder is a value-in, value-out search over posteriors;
+this detector follows the voice activity among the cues, gives the decoder the frames of each utterance, and
+asks it for events.
+
+Shape letters: T frames, V labels.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auricle.daemon.detectors import Draft
+from auricle.daemon.endpoint import Endpoint, EndpointRules, Progress, UtteranceState
+
+if TYPE_CHECKING:
+    from auricle.models.engine import ModelInfo
+
+Array = NDArray[np.float32]
+S = TypeVar("S")
+
+
+class Utterance(NamedTuple):
+    """The place of an utterance on the stream's timeline, as far as it was decoded."""
+
+    start_sample: int
+    end_sample: int
+    wake: Draft | None = None
+    """The newest wake event before it."""
+
+
+class UtteranceDecoder(Protocol[S]):
+    """A search over the posteriors of one utterance; settings only, its state is a value."""
+
+    @property
+    def tail_samples(self) -> int:
+        """Silence after the last word without which it may be lost."""
+
+    def begin(self) -> S:
+        """The state before the first frame."""
+
+    def step(self, posterior: Array, state: S) -> S:
+        """Takes one frame `(V,)`."""
+
+    def progress(self, state: S) -> Progress:
+        """What was recognised so far, for the endpoint."""
+
+    def partial(self, utterance: Utterance, state: S) -> tuple[list[Draft], S]:
+        """Events while the utterance goes on, asked for after every frame."""
+
+    def finish(self, utterance: Utterance, why: Endpoint, state: S) -> list[Draft]:
+        """Events of an utterance that has ended."""
+
+
+class _State(NamedTuple, Generic[S]):
+    utterance: UtteranceState
+    cues: tuple[Draft, ...]  # of frames to come
+    history: deque[tuple[int, Array]]  # (end sample, posterior) of the newest frames
+    decoding: S | None
+    wake: Draft | None
+
+
+class UtteranceDetector(Generic[S]):
+    """Runs a decoder over each utterance; see `Detector`."""
+
+    def __init__(
+        self, model: "ModelInfo", decoder: UtteranceDecoder[S], rules: EndpointRules, history_samples: int
+    ) -> None:
+        """Takes the search and the rules.
+
+        Args:
+            model: whose posteriors are searched.
+            decoder: the search.
+            rules: when an utterance ends.
+            history_samples: how far before its detection speech may begin, pre-roll included.
+        """
+        self.model = model
+        self.decoder = decoder
+        self.rules = rules
+        self._history_frames = 1 + -(-history_samples // model.frame_samples)
+
+    @property
+    def tail_samples(self) -> int:
+        """What the decoder needs after the last word, and the model's look-ahead."""
+        return self.decoder.tail_samples + self.model.lookahead_frames * self.model.frame_samples
+
+    def initial_state(self) -> _State[S]:
+        """State of a stream that has heard nothing."""
+        return _State(UtteranceState(), (), deque(maxlen=self._history_frames), None, None)
+
+    def decide(
+        self, posterior: Array, end_samples: Sequence[int], state: _State[S], cues: Sequence[Draft]
+    ) -> tuple[list[Draft], _State[S]]:
+        """Takes T frames, each after the cues up to its end."""
+        waiting = sorted((*state.cues, *cues), key=lambda cue: cue.sample)
+        state = state._replace(history=state.history.copy())
+        drafts: list[Draft] = []
+        for row, end_sample in zip(posterior, end_samples, strict=True):
+            while waiting and waiting[0].sample <= end_sample:
+                state = self._follow(waiting.pop(0), state)
+            found, state = self._frame(row, end_sample, state)
+            drafts += found
+        return drafts, state._replace(cues=tuple(waiting))
+
+    def finish(self, end_sample: int, last_sample: int, state: _State[S]) -> tuple[list[Draft], _State[S]]:
+        """Ends the utterance under way: the stream is over or its state is reset."""
+        if state.decoding is None:
+            return [], state
+        utterance = Utterance(state.utterance.start_sample, last_sample, state.wake)
+        drafts = self.decoder.finish(utterance, "end", state.decoding)
+        return _at(drafts, end_sample), state._replace(decoding=None, utterance=UtteranceState())
+
+    def _follow(self, cue: Draft, state: _State[S]) -> _State[S]:
+        """Takes note of what another detector decided."""
+        rules, utterance = self.rules, state.utterance
+        if cue.type == "speech.start":
+            return state._replace(utterance=rules.speech_started(cue.data["start_sample"], utterance))
+        if cue.type == "speech.stop":
+            return state._replace(utterance=rules.speech_stopped(cue.data["end_sample"], utterance))
+        return state._replace(wake=cue) if cue.type == "wake" else state
+
+    def _frame(self, row: Array, end_sample: int, state: _State[S]) -> tuple[list[Draft], _State[S]]:
+        """Takes one frame `(V,)`; the first one of an utterance brings those of the pre-roll along."""
+        state.history.append((end_sample, row))
+        begin = state.utterance.start_sample
+        if begin < 0:
+            return [], state
+        decoding = state.decoding
+        if decoding is None:
+            decoding = self.decoder.begin()
+            rows = [heard for end, heard in state.history if end > begin]
+        else:
+            rows = [row]
+        for heard in rows:
+            decoding = self.decoder.step(heard, decoding)
+        utterance = Utterance(begin, end_sample, state.wake)
+        drafts, decoding = self.decoder.partial(utterance, decoding)
+        why, after = self.rules.step(end_sample, self.decoder.progress(decoding), state.utterance)
+        state = state._replace(utterance=after, decoding=decoding)
+        if why is None:
+            return _at(drafts, end_sample), state
+        drafts += self.decoder.finish(utterance, why, decoding)
+        return _at(drafts, end_sample), state._replace(decoding=None)
+
+
+def _at(drafts: list[Draft], sample: int) -> list[Draft]:
+    """Dates drafts to the frame that decided them."""
+    return [draft._replace(sample=sample) for draft in drafts]
