@@ -1,8 +1,8 @@
 """When an utterance begins and ends: pure logic on the sample clock.
 
-An utterance begins where speech begins, pre-roll included. It ends when silence has lasted as long as the rule
-for what was recognised so far asks, or when it has become too long. Speech that comes back before goes on with
-it.
+An utterance begins where speech begins, pre-roll included. It ends when silence has lasted as long as the
+rule for what was recognised so far asks, or when it has become too long. Speech that comes back sooner
+belongs to it.
 """
 
 from dataclasses import dataclass
