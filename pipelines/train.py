@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from auricle.configs.errors import DataError
+from auricle.configs.errors import ConfigError, DataError
 from auricle.models import state as states
+from auricle.models.checkpoint import load_model
 from auricle.models.frontend import LogMel
 from auricle.models.network import Network, NetworkConfig, NetworkState
 from auricle.pipelines.acoustic_task import AcousticTask
@@ -102,7 +103,10 @@ class Trainer:
         corpus.decode(self.task.clips)
         self.audio = self.task.batches(recipe, corpus, self.device, loaders)
         self.network = Network(recipe.network)
-        self.task.prepare(self.network)
+        if recipe.training.start:
+            self.network.load_state_dict(_start_weights(recipe))
+        else:
+            self.task.prepare(self.network)
         self.network.to(self.device)
         self.average = Network(recipe.network).requires_grad_(False).to(self.device)
         self.state = self.network.initial_state(recipe.training.streams)
@@ -118,7 +122,7 @@ class Trainer:
         """
         training, progress = self.recipe.training, self.progress
         if progress.step == 0:
-            self._normalise()
+            self._begin()
         started, before = time.monotonic(), progress.seconds
         with progress_bar(self.recipe.name, training.steps, progress.step) as advance:
             while progress.step < training.steps and not self._stale():
@@ -172,8 +176,14 @@ class Trainer:
             mean.lerp_(value, 1 - decay)
 
     @torch.no_grad()
-    def _normalise(self) -> None:
-        """Measures the features on the first segments, then starts over with the data."""
+    def _begin(self) -> None:
+        """Measures the features on the first segments, then starts over with the data.
+
+        Weights to start from bring their measures along.
+        """
+        if self.recipe.training.start:
+            self.average.load_state_dict(self.network.state_dict())
+            return
         start = self.audio.state_dict()
         frames = torch.cat(
             [self.audio.next(step).features.flatten(0, 1) for step in range(NORMALISING_SEGMENTS)]
@@ -249,6 +259,21 @@ class Trainer:
     def hours_heard(self) -> float:
         """Audio that the network was trained on so far, hours."""
         return self.audio.hours_heard(self.progress.step)
+
+
+def _start_weights(recipe: Recipe) -> dict[str, Tensor]:
+    """The weights of the model file that training begins with.
+
+    Raises:
+        ConfigError: the model has another shape, or other features.
+    """
+    spec, network, _ = load_model(Path(recipe.training.start))
+    if spec.network != recipe.network or spec.frontend != recipe.frontend:
+        raise ConfigError(
+            f"training.start: {recipe.training.start} has {spec.network} on {spec.frontend}, the recipe "
+            f"{recipe.network} on {recipe.frontend}: give the recipe the shape of the model"
+        )
+    return network.state_dict()
 
 
 def _move(batch: Batch, device: torch.device) -> Batch:

@@ -159,6 +159,25 @@ def test_resumed_training_ends_with_the_same_weights(data: Path, tmp_path: Path,
         assert torch.equal(value, pieces.best_network().state_dict()[name]), name
 
 
+def test_training_starts_from_the_weights_of_a_model(data: Path, tmp_path: Path) -> None:
+    first = trainer(data, tmp_path / "first", load_recipe("vad", (*VAD, "training.steps=2")))
+    first.run()
+    write_model(first, tmp_path / "first.safetensors", "auricle train vad")
+    start = f"training.start={tmp_path / 'first.safetensors'}"
+    second = trainer(data, tmp_path / "second", load_recipe("vad", (*VAD, "training.steps=0", start)))
+    second.run()
+    for name, value in first.best_network().state_dict().items():
+        assert torch.equal(value.half().float(), second.best_network().state_dict()[name]), name
+
+
+def test_training_does_not_start_from_another_network(data: Path, tmp_path: Path) -> None:
+    first = trainer(data, tmp_path / "first", load_recipe("vad", (*VAD, "training.steps=0")))
+    write_model(first, tmp_path / "first.safetensors", "auricle train vad")
+    settings = (*VAD, f"training.start={tmp_path / 'first.safetensors'}", "network.cell=lstm")
+    with pytest.raises(ConfigError, match=r"training\.start: .*cell='gru'"):
+        trainer(data, tmp_path / "second", load_recipe("vad", settings))
+
+
 def test_resuming_with_another_recipe_is_refused(data: Path, tmp_path: Path) -> None:
     trainer(data, tmp_path, load_recipe("vad", (*VAD, "training.steps=1"))).run()
     changed = trainer(data, tmp_path, load_recipe("vad", (*VAD, "training.steps=2")))
