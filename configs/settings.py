@@ -16,7 +16,7 @@ from auricle.configs.detector_settings import (
     VadSettings,
 )
 from auricle.configs.section import HOP_MS, MODEL_RATE_HZ, Section, check_hops, samples
-from auricle.configs.speech_settings import AcousticSettings, EndpointSettings
+from auricle.configs.speech_settings import AcousticSettings, EndpointSettings, WakeSettings, check_phrases
 from auricle.configs.stream_settings import DAEMON_STREAM, SAMPLE_FORMATS, StreamSettings, check_stream_name
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "SpectrumSettings",
     "StreamSettings",
     "VadSettings",
+    "WakeSettings",
     "check_stream_name",
 ]
 
@@ -165,6 +166,9 @@ class Settings(Section):
     vad: VadSettings = Field(default_factory=VadSettings)
     keyword: KeywordSettings = Field(default_factory=KeywordSettings)
     acoustic: AcousticSettings = Field(default_factory=AcousticSettings)
+    wake: Annotated[tuple[WakeSettings, ...], Field(strict=False)] = Field(
+        default=(), description="Each table [[wake]] is a phrase to listen for."
+    )
     endpoint: EndpointSettings = Field(default_factory=EndpointSettings)
     level: LevelSettings = Field(default_factory=LevelSettings)
     spectrum: SpectrumSettings = Field(default_factory=SpectrumSettings)
@@ -190,6 +194,12 @@ class Settings(Section):
                 f"got {self.ingress.max_streams}; enlarge it"
             )
         return self
+
+    @field_validator("wake", mode="after")
+    @classmethod
+    def _phrases_are_distinct(cls, wake: tuple[WakeSettings, ...]) -> tuple[WakeSettings, ...]:
+        check_phrases(wake)
+        return wake
 
     @model_validator(mode="after")
     def _endpoints_are_distinct(self) -> Self:

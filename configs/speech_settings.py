@@ -1,9 +1,11 @@
 """Settings of what is decoded from phones: wake phrases, commands, transcripts; when an utterance ends."""
 
-from pydantic import Field
+from collections.abc import Sequence
+
+from pydantic import Field, field_validator
 
 from auricle.configs.detector_settings import Cell
-from auricle.configs.section import Section
+from auricle.configs.section import Section, Strings, check_unique
 
 
 class AcousticSettings(Section):
@@ -13,6 +15,53 @@ class AcousticSettings(Section):
         default="acoustic", min_length=1, description="Name of a shipped model, or path of a model file."
     )
     cell: Cell = Field(default="lstm", description="What remembers in the shipped model.")
+    lexicon: str = Field(
+        default="",
+        description="File of pronunciations that come before the dictionary's, `word PHONE PHONE` a line; "
+        '"" = auricle/lexicon.txt in $XDG_CONFIG_HOME (~/.config), which `auricle say-it --add` writes.',
+    )
+
+
+class WakeSettings(Section):
+    """A wake phrase, typed: `wake`."""
+
+    phrase: str = Field(min_length=1, description='What is said, such as "hey auricle".')
+    pronunciations: Strings = Field(
+        default=(),
+        description='How it may be said, each a list of ARPAbet phones, such as "HH EY AO R IH K AH L"; '
+        "[] = as the lexicon says, or else the letters (`auricle say-it PHRASE` shows it).",
+    )
+    threshold: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="It is heard at this score (0 to 1); 0 = where false_accepts_per_hour says.",
+    )
+    false_accepts_per_hour: float = Field(
+        default=0.5,
+        gt=0,
+        le=3600,
+        description="How often it may be heard wrongly in an hour of speech (per hour); for threshold = 0.",
+    )
+    refractory_ms: int = Field(
+        default=1000, ge=0, le=60_000, description="It is not heard again for this long (ms)."
+    )
+
+    @field_validator("phrase", mode="after")
+    @classmethod
+    def _phrase_has_letters(cls, phrase: str) -> str:
+        if not any(character.isalnum() for character in phrase):
+            raise ValueError(f'expected words, such as "hey auricle", got {phrase!r}')
+        return phrase
+
+
+def check_phrases(wake: Sequence[WakeSettings]) -> None:
+    """Refuses two entries for one phrase.
+
+    Raises:
+        ValueError: a phrase occurs more than once, letter case aside.
+    """
+    check_unique("wake phrase", [" ".join(entry.phrase.lower().split()) for entry in wake])
 
 
 class EndpointSettings(Section):

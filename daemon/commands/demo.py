@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from auricle.configs.loader import add_config_arguments
+from auricle.daemon.commands.listening import add_listening_arguments, listening_overrides
 
 HELP = "show the whole of it on bundled recordings, or live"
 DESCRIPTION = """\
@@ -13,6 +13,7 @@ every event that must come has come.
 
   auricle demo                     the bundled recordings
   auricle demo --source mic        your microphone, until Ctrl-C
+  auricle demo --source mic --wake "hey auricle"
   auricle demo --set keyword.cell=lstm --set vad.cell=lstm
 """
 
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--all", action="store_true", help="print level and heartbeat events too")
     parser.add_argument("--save-screen", metavar="FILE.svg", help="also write what was shown as a picture")
-    add_config_arguments(parser)
+    add_listening_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
 
     screen = Screen(sys.stdout)
     out = screen if args.save_screen else sys.stdout
-    status = Demo(args.source, args.config, args.overrides, show_all=args.all, out=out).run()
+    status = Demo(args.source, args.config, listening_overrides(args), show_all=args.all, out=out).run()
     if args.save_screen:
         screen.save(args.save_screen, "auricle demo")
     return status

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from auricle.configs.arguments import seconds
-from auricle.configs.loader import add_config_arguments, load_from_arguments
+from auricle.daemon.commands.listening import add_listening_arguments, load_from_arguments
 
 if TYPE_CHECKING:
     from auricle.daemon.service import Daemon
@@ -21,6 +21,7 @@ Ctrl-C or SIGTERM, or until every source has ended. Watch it from another termin
   auricle run                                             default microphone, speech and keywords
   auricle run --set streams.mic.device=USB                another microphone (see `auricle devices`)
   auricle run --config vad --set 'bus.endpoints=["tcp://127.0.0.1:7310"]'
+  auricle run --wake "hey auricle" --wake "stop the music" --false-accepts-per-hour 0.1
   auricle run --set latency.trace=run.trace.json          a trace for ui.perfetto.dev
 """
 
@@ -40,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="open the sources when somebody has subscribed, or after S seconds (default: at once)",
     )
     parser.add_argument("--quiet", action="store_true", help="no latency table at the end")
-    add_config_arguments(parser)
+    add_listening_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:

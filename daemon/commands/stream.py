@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from auricle.configs.loader import add_config_arguments, load_from_arguments
+from auricle.daemon.commands.listening import add_listening_arguments, load_from_arguments
 
 HELP = "run audio files through the pipeline and print their events"
 DESCRIPTION = """\
@@ -16,6 +16,7 @@ from its start, and the output is the same each time.
   auricle stream --jsonl *.wav > events.jsonl       one JSON object a line, for programs
   auricle stream --config vad meeting.mp3 --jsonl   voice activity alone
   auricle stream talk.flac --set keyword.cell=lstm  the LSTM instead of the GRU
+  auricle stream talk.flac --wake "hey auricle"     a wake phrase, typed; nothing else is run
 """
 
 
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("files", nargs="+", metavar="FILE", help="a recording")
     parser.add_argument("--jsonl", action="store_true", help="print one JSON object a line")
-    add_config_arguments(parser)
+    add_listening_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:

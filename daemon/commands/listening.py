@@ -1,0 +1,83 @@
+"""What to listen for, asked for on the command line: `--wake`, `--grammar`, `--transcribe`.
+
+Each flag stands for settings, which come after those of the file and before those of `--set`. Asking for
+something without `--config` switches off what was not asked for.
+"""
+
+import argparse
+import math
+from collections.abc import Iterator
+
+from auricle.configs.errors import ConfigError
+from auricle.configs.loader import add_config_arguments, load
+from auricle.configs.settings import Settings
+from auricle.configs.toml_text import toml_value
+
+OFF = ("vad", "keyword", "level", "spectrum")
+"""Sections that are switched off when something else is asked for."""
+
+
+def add_listening_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the flags, and those of `add_config_arguments`."""
+    group = parser.add_argument_group("what to listen for (the rest is switched off, unless in --config)")
+    group.add_argument(
+        "--wake", action="append", default=[], metavar="PHRASE", help="a wake phrase; repeatable"
+    )
+    group.add_argument(
+        "--false-accepts-per-hour",
+        type=_rate,
+        metavar="X",
+        help="how often each wake phrase may be heard wrongly in an hour of speech (default 0.5)",
+    )
+    group.add_argument("--grammar", metavar="FILE.yaml", help="commands: sentence templates")
+    group.add_argument("--transcribe", action="store_true", help="everything that is said, as text")
+    add_config_arguments(parser)
+
+
+def listening_overrides(args: argparse.Namespace) -> list[str]:
+    """Returns the settings that the flags stand for, then those of `--set`, as `a.b=value` each.
+
+    Raises:
+        ConfigError: an operating point is given for no phrase.
+    """
+    return [*_asked_for(args), *args.overrides]
+
+
+def load_from_arguments(args: argparse.Namespace) -> Settings:
+    """Reads the configuration that a command line asks for.
+
+    Raises:
+        ConfigError: a flag, the file, a key or a value is at fault.
+    """
+    return load(args.config, listening_overrides(args))
+
+
+def _asked_for(args: argparse.Namespace) -> Iterator[str]:
+    if args.false_accepts_per_hour is not None and not args.wake:
+        raise ConfigError(
+            "--false-accepts-per-hour is for the phrases of --wake, and there are none; add "
+            '--wake "hey auricle", or set it for each [[wake]] in the file'
+        )
+    utterances = args.grammar is not None or args.transcribe
+    if args.config is None and (args.wake or utterances):
+        # Commands and transcripts begin where speech begins.
+        yield from (f"{name}.enabled=false" for name in OFF if not (utterances and name == "vad"))
+    if args.wake:
+        rate = args.false_accepts_per_hour
+        common = {} if rate is None else {"false_accepts_per_hour": rate}
+        yield f"wake={toml_value([{'phrase': phrase, **common} for phrase in args.wake])}"
+    if args.grammar is not None:
+        yield "commands.enabled=true"
+        yield f"commands.grammar={toml_value(args.grammar)}"
+    if args.transcribe:
+        yield "transcript.enabled=true"
+
+
+def _rate(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f"expected false accepts per hour, above 0, got {text!r}")
+    return value
