@@ -8,16 +8,20 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from auricle.configs.detector_settings import KeywordSettings
 from auricle.pipelines.corpus import SAMPLE_RATE
 from auricle.pipelines.streams import Placed
 from auricle.pipelines.vocabulary import SILENCE_INDEX, UNKNOWN_INDEX
 
 Posteriors = NDArray[np.float32]
 
-SMOOTH_FRAMES = 3
-THRESHOLD = 0.7
+DEFAULTS = KeywordSettings()
+"""Evaluation decides as the daemon does unless told otherwise."""
+FRAME_MS = 40
+SMOOTH_FRAMES = round(DEFAULTS.smooth_ms / FRAME_MS)
+THRESHOLD = DEFAULTS.threshold
 """A keyword is reported where its smoothed posterior reaches this."""
-REFRACTORY_S = 0.8
+REFRACTORY_S = DEFAULTS.refractory_ms / 1000
 HEARD_FROM_S = 0.2
 """A word's window begins this long after its clip: before, the label of the word before it may hold."""
 HEARD_UNTIL_S = 0.12
@@ -27,12 +31,14 @@ LEAST = 0.35
 
 
 def smooth(posterior: Posteriors, frames: int = SMOOTH_FRAMES) -> Posteriors:
-    """Mean over the newest so many frames, along the axis of `(J, V)` or `(B, J, V)` before the last."""
+    """Mean over the newest so many frames, along the axis of `(J, V)` or `(B, J, V)` before the last.
+
+    Before the first frame there were zeros, as in the daemon.
+    """
     total = np.cumsum(posterior, axis=-2, dtype=np.float64)
     result = total.copy()
     result[..., frames:, :] -= total[..., :-frames, :]
-    width = np.minimum(np.arange(1, posterior.shape[-2] + 1), frames)[:, None]
-    return (result / width).astype(np.float32)
+    return (result / frames).astype(np.float32)
 
 
 def word_scores(
@@ -66,17 +72,28 @@ def word_scores(
 def events(
     posterior: Posteriors, frame_samples: int, threshold: float = THRESHOLD
 ) -> list[tuple[int, int, float]]:
-    """Keywords reported in one stream: (output frame, label, smoothed posterior), with refractory time."""
+    """Keywords reported in one stream `(J, V)`, by the daemon's rule (a test holds the two together).
+
+    A word is reported where its smoothed posterior is the highest and reaches the threshold; not again within
+    the refractory time, nor before it has fallen below half the threshold.
+
+    Returns:
+        (output frame, label, smoothed posterior) of each.
+    """
     smoothed = smooth(posterior)
     smoothed[:, [SILENCE_INDEX, UNKNOWN_INDEX]] = 0.0
     best, scores = smoothed.argmax(1), smoothed.max(1)
-    refractory = round(REFRACTORY_S * SAMPLE_RATE / frame_samples)
     found: list[tuple[int, int, float]] = []
-    next_frame = 0
+    newest: dict[int, int] = {}
     for frame in np.flatnonzero(scores >= threshold).tolist():
-        if frame >= next_frame:
-            found.append((frame, int(best[frame]), float(scores[frame])))
-            next_frame = frame + refractory
+        label = int(best[frame])
+        before = newest.get(label)
+        if before is not None:
+            fallen = smoothed[before + 1 : frame, label].min(initial=1.0) < threshold / 2
+            if not fallen or (frame - before) * frame_samples < REFRACTORY_S * SAMPLE_RATE:
+                continue
+        newest[label] = frame
+        found.append((frame, label, float(scores[frame])))
     return found
 
 

@@ -17,6 +17,7 @@ from auricle.pipelines.decide import count_events, word_scores
 from auricle.pipelines.keyword_data import WordClip, WordPlanner
 from auricle.pipelines.metrics import roc_auc
 from auricle.pipelines.recipe import Recipe
+from auricle.pipelines.sounds import read_clip
 from auricle.pipelines.streams import Piece, Placed, StreamBatcher
 from auricle.pipelines.targets import HOP_SAMPLES, IGNORE
 from auricle.pipelines.vad_data import VadPlanner
@@ -110,7 +111,7 @@ class KeywordDev:
 
     @staticmethod
     def _piece(planner: WordPlanner, word: WordClip) -> Piece:
-        samples, _ = planner.cut(word)
+        samples = read_clip(planner.corpus, word.clip)  # as loud as it was recorded, as evaluation hears it
         return Piece(samples, np.zeros(0, np.int16), note=word.label)
 
     def evaluate(self, network: Network) -> dict[str, float]:

@@ -8,11 +8,16 @@ from typing import Any
 from auricle.pipelines.corpus import Corpus
 from auricle.pipelines.evaluate_acoustic import judge as judge_phones
 from auricle.pipelines.evaluate_keyword import (
+    LEVEL_NAMES,
+    SNRS_DB,
     KeywordJudge,
     accuracy,
+    by_group,
     confusions,
     event_accuracy,
     false_alarms,
+    level_group,
+    operating_points,
 )
 from auricle.pipelines.evaluate_vad import (
     Detector,
@@ -23,6 +28,7 @@ from auricle.pipelines.evaluate_vad import (
     speech_share,
     webrtc_detector,
 )
+from auricle.pipelines.keyword_report import keyword_text, markdown_table
 from auricle.pipelines.metrics import Interval
 
 logger = logging.getLogger(__name__)
@@ -50,7 +56,7 @@ def evaluate_vad(paths: Sequence[Path], corpus: Corpus, split: str) -> tuple[str
     text = (
         f"ROC-AUC on 30 ms frames, {split} speakers in {split} noise, {hours:.2f} h of frames for each "
         f"SNR, {share:.0%} of them speech; 95 % intervals by drawing streams anew.\n\n"
-        + _table(["detector", *columns], rows)
+        + markdown_table(["detector", *columns], rows)
     )
     return text, {"auc": _plain(figures), "hours": hours, "speech_share": share}
 
@@ -61,8 +67,11 @@ def evaluate_keyword(path: Path, corpus: Corpus, split: str) -> tuple[str, dict[
     frame = model.spec.frame_samples
     heard = model.words()
     words, spaced = accuracy(heard, frame), accuracy(model.words(gap_s=0.3), frame)
-    everything = accuracy(model.words(("speechcommands", "fsdd")), frame)
+    both = model.words(("speechcommands", "fsdd"))
+    everything = accuracy(both, frame)
     reported = event_accuracy(heard, frame)
+    noisy = {f"noise {snr_db:.0f} dB below": model.words(snr_db=snr_db) for snr_db in SNRS_DB}
+    levels = by_group(heard, [level_group(level) for level in heard.levels_db], frame)
     sentences, hours = model.sentences()
     alarms = false_alarms(sentences, hours, frame)
     noise, noise_hours = model.noise()
@@ -71,6 +80,7 @@ def evaluate_keyword(path: Path, corpus: Corpus, split: str) -> tuple[str, dict[
         "clips": words["clips"],
         "10 words + unknown + silence": words["accuracy_12"],
         "the same, 0.3 s of silence after each clip": spaced["accuracy_12"],
+        **{f"the same, {name}": accuracy(part, frame)["accuracy_12"] for name, part in noisy.items()},
         "all 22 labels": words["accuracy_22"],
         "all 22 labels, with fsdd": everything["accuracy_22"],
         "keywords reported right": reported["keywords"],
@@ -79,10 +89,14 @@ def evaluate_keyword(path: Path, corpus: Corpus, split: str) -> tuple[str, dict[
         "false alarms per hour of sentences": alarms,
         "noise hours": noise_hours,
         "false alarms per hour of noise": noise_alarms,
+        "by threshold": [point._asdict() for point in operating_points(heard, alarms, frame)],
+        "by source": by_group(both, both.sets, frame),
+        "by level": {name: levels[name] for name in LEVEL_NAMES if name in levels},
         "by class": everything["by_class"],
         "confusions": confusions(everything["confusion"]),
+        "confusion table": everything["confusion"].tolist(),
     }
-    return _keyword_text(path.stem, split, figures), {"keyword": _plain(figures)}
+    return keyword_text(path.stem, split, figures), {"keyword": _plain(figures)}
 
 
 def evaluate_acoustic(path: Path, corpus: Corpus, split: str) -> tuple[str, dict[str, Any]]:
@@ -98,7 +112,7 @@ def evaluate_acoustic(path: Path, corpus: Corpus, split: str) -> tuple[str, dict
         f"are not known, clips) anew. One output every {spec.frame_samples / 16:.0f} ms, "
         f"{spec.lookahead_frames} outputs late. Search, tuned on dev: blank {settings.blank_shift:+.1f}, "
         f"bigram x {settings.bigram_weight:.1f}, phone cost {settings.phone_cost:.1f}.\n\n"
-        + _table(header, table)
+        + markdown_table(header, table)
     )
     figures = [{**row._asdict(), "greedy": _plain(row.greedy), "search": _plain(row.search)} for row in rows]
     return text, {"phone_error_rate": figures, "search": settings._asdict()}
@@ -106,36 +120,6 @@ def evaluate_acoustic(path: Path, corpus: Corpus, split: str) -> tuple[str, dict
 
 def _percent(value: Interval) -> str:
     return f"{100 * value.value:.1f} [{100 * value.low:.1f}, {100 * value.high:.1f}]"
-
-
-def _keyword_text(name: str, split: str, figures: Mapping[str, Any]) -> str:
-    single = [[key, str(value)] for key, value in figures.items() if isinstance(value, Interval)]
-    alarms = figures["false alarms per hour of sentences"]
-    noise = figures["false alarms per hour of noise"]
-    rates = [[f"{key:.1f}", _rate(value), _rate(noise[key])] for key, value in alarms.items()]
-    classes = [[word, str(value)] for word, value in figures["by class"].items()]
-    mistakes = ", ".join(f"{said} as {heard} ({count})" for said, heard, count in figures["confusions"])
-    return "\n".join(
-        [
-            f"{name} on {split}: {figures['clips']} clips of Speech Commands in one stream, state carried.\n",
-            _table(["figure", "share right [95 %]"], single),
-            f"\nFalse alarms per hour: {figures['sentence hours']:.2f} h of sentences without keywords, "
-            f"{figures['noise hours']:.2f} h of noise.\n",
-            _table(["threshold", "sentences", "noise"], rates),
-            "\nBy class, with the digits of fsdd:\n",
-            _table(["class", "recall [95 %]"], classes),
-            f"\nMost frequent mistakes: {mistakes}.\n",
-        ]
-    )
-
-
-def _rate(value: Interval) -> str:
-    return f"{value.value:.0f} [{value.low:.0f}, {value.high:.0f}]"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
 def _plain(value: Any) -> Any:

@@ -3,6 +3,7 @@
 Shape letters: B streams, N samples, J output frames, V labels, C classes.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from auricle.models.checkpoint import load_model
 from auricle.models.frontend import LogMel
+from auricle.pipelines.augment import REFERENCE_DB
 from auricle.pipelines.corpus import SAMPLE_RATE, Corpus
 from auricle.pipelines.decide import THRESHOLD, events, word_scores
 from auricle.pipelines.dev import lay_out, posteriors, stream_features, to_twelve
@@ -20,12 +22,16 @@ from auricle.pipelines.metrics import Interval, proportion, rate_per_hour
 from auricle.pipelines.recipe import load_recipe
 from auricle.pipelines.sounds import noise_level_db, read_clip, to_reference
 from auricle.pipelines.streams import Piece, Placed
-from auricle.pipelines.targets import Targets
+from auricle.pipelines.targets import Targets, active_level_db, hop_levels_db
 from auricle.pipelines.vocabulary import LABELS, SILENCE_INDEX, UNKNOWN_INDEX
 
 SEED = 40_000
 NO_TARGETS: Targets = np.zeros(0, np.int16)
-THRESHOLDS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
+LEVELS_DB = (-50, -40, -30, -20)
+"""Where classes of loudness end, dB full scale."""
+LEVEL_NAMES = ("below -50 dB", "-50 to -40 dB", "-40 to -30 dB", "-30 to -20 dB", "above -20 dB")
+SNRS_DB = (20.0, 10.0, 5.0)
 
 
 class Heard(NamedTuple):
@@ -33,6 +39,20 @@ class Heard(NamedTuple):
 
     posterior: NDArray[np.float32]  # (1, J, V)
     placed: list[Placed]
+    sets: tuple[str, ...] = ()
+    """Where each word comes from."""
+    levels_db: tuple[float, ...] = ()
+    """How loud each was recorded, dB full scale."""
+
+
+class Operating(NamedTuple):
+    """What one threshold gives."""
+
+    threshold: float
+    right: Interval
+    """Keywords reported right."""
+    alarms: Interval
+    """Keywords reported per hour of sentences without any."""
 
 
 class KeywordJudge:
@@ -49,16 +69,31 @@ class KeywordJudge:
         """Posteriors `(B, J, V)` of whole streams `(B, N)`."""
         return posteriors(self.network, stream_features(self.frontend, samples), sigmoid=False)
 
-    def words(self, sets: tuple[str, ...] = ("speechcommands",), gap_s: float = 0.0) -> Heard:
-        """Lays all clips of the sets, shuffled, in one stream, as they were recorded."""
+    def words(
+        self, sets: tuple[str, ...] = ("speechcommands",), gap_s: float = 0.0, snr_db: float | None = None
+    ) -> Heard:
+        """Lays all clips of the sets, shuffled, in one stream, as they were recorded.
+
+        Args:
+            sets: where the words come from.
+            gap_s: digital silence after each clip.
+            snr_db: recorded noise is added so far below the level of each clip's speech; None for no noise.
+        """
         clips = [word for words in self.planner.by_label.values() for word in words if word.clip.set in sets]
-        pieces = []
+        pieces, order, levels = [], np.random.default_rng(SEED).permutation(len(clips)), []
         gap = np.zeros(round(gap_s * SAMPLE_RATE), np.float32)
-        for index in np.random.default_rng(SEED).permutation(len(clips)):
+        rng = np.random.default_rng(SEED + 1)
+        for index in order:
             samples = read_clip(self.corpus, clips[index].clip)
+            levels.append(active_level_db(hop_levels_db(samples)))
+            if snr_db is not None:
+                noise = np.resize(self.planner.noise.recorded(rng, len(samples)), len(samples))
+                samples = samples + to_reference(noise, REFERENCE_DB, levels[-1] - REFERENCE_DB - snr_db)
             pieces.append(Piece(np.concatenate([samples, gap]), NO_TARGETS, clips[index].label))
         samples_, placed = lay_out(pieces, 1)
-        return Heard(self.hear(samples_), placed)
+        return Heard(
+            self.hear(samples_), placed, tuple(clips[index].clip.set for index in order), tuple(levels)
+        )
 
     def sentences(self) -> tuple[NDArray[np.float32], float]:
         """Posteriors of sentences without keywords, and how many hours they last."""
@@ -85,7 +120,7 @@ class KeywordJudge:
 def accuracy(heard: Heard, frame_samples: int) -> dict[str, Any]:
     """Accuracy over silence, unknown and ten words, over all labels, by class, and confusions.
 
-    The decision is the word with the highest posterior (mean of three frames) in the clip's time.
+    The decision is the word with the highest posterior (smoothed as the daemon does) in the clip's time.
     """
     truth, found = word_scores(heard.posterior, heard.placed, frame_samples)
     truth12, found12 = to_twelve(truth), to_twelve(found)
@@ -138,6 +173,35 @@ def false_alarms(posterior: NDArray[np.float32], hours: float, frame_samples: in
         threshold: rate_per_hour(sum(len(events(row, frame_samples, threshold)) for row in posterior), hours)
         for threshold in THRESHOLDS
     }
+
+
+def operating_points(heard: Heard, alarms: Mapping[float, Interval], frame_samples: int) -> list[Operating]:
+    """Keywords reported right against false alarms, threshold by threshold: the curve of a detector."""
+    return [
+        Operating(threshold, event_accuracy(heard, frame_samples, threshold)["keywords"], rate)
+        for threshold, rate in alarms.items()
+    ]
+
+
+def by_group(heard: Heard, groups: Sequence[str], frame_samples: int) -> dict[str, Interval]:
+    """Share of right labels (of all 22) in each group of clips.
+
+    Args:
+        heard: the stream.
+        groups: the name of each clip's group.
+        frame_samples: samples for each output frame.
+    """
+    truth, found = word_scores(heard.posterior, heard.placed, frame_samples)
+    names = np.array(groups)
+    return {
+        name: proportion(int((truth == found)[names == name].sum()), int((names == name).sum()))
+        for name in sorted(set(groups))
+    }
+
+
+def level_group(level_db: float) -> str:
+    """Names a class of loudness."""
+    return LEVEL_NAMES[int(np.searchsorted(LEVELS_DB, level_db, side="right"))]
 
 
 def confusions(table: NDArray[np.int_], count: int = 12) -> list[tuple[str, str, int]]:

@@ -5,7 +5,7 @@ Sentences that hold a keyword are left out: when it is spoken in them is not kno
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -101,6 +101,11 @@ class KeywordData:
     pause_part: float = 0.12
     tight_part: float = 0.3
     """Part of the words cut close to where they begin and end, as in fluent speech."""
+    far_part: float = 0.35
+    """Part of the words and sentences whose level lies anywhere in `far_low_db` to `far_high_db`."""
+    far_low_db: float = -22.0
+    """Against the level of a stream. Recordings of people on their own machines differ by 40 dB and more."""
+    far_high_db: float = 10.0
     rule: WordRule = field(default_factory=WordRule)
 
 
@@ -199,10 +204,10 @@ class WordPlanner:
                 self.by_label[label].append(WordClip(clip, label, entry.place, self.data.fluent_share))
 
     @staticmethod
-    def _weigh(words: Sequence[WordClip]) -> "DrawWord":
+    def _weigh(words: Sequence[WordClip]) -> Callable[[np.random.Generator], WordClip]:
         """Weights sets of clips by the root of their size and their share."""
         counts = Counter((word.clip.set, word.share) for word in words)
-        return DrawWord(words, [word.share * counts[word.clip.set, word.share] ** -0.5 for word in words])
+        return weighted(words, [word.share * counts[word.clip.set, word.share] ** -0.5 for word in words])
 
     def _list_sentences(self, split: str, sets: Sequence[str]) -> list[Clip]:
         forbidden = KEYWORDS | HOMOPHONES
@@ -238,12 +243,19 @@ class WordPlanner:
         samples, place = self.cut(word, rng.uniform(0.9, 1.1))
         if rng.random() < self.data.tight_part:
             start = max(0, place.start - int(rng.integers(12)))
-            end = place.end + int(rng.integers(2, 14))
+            end = place.end + int(rng.integers(-4, 14))
             samples = samples[start * HOP_SAMPLES : end * HOP_SAMPLES]
             place = Word(place.start - start, place.end - start)
         count = len(samples) // HOP_SAMPLES
         targets = word_targets(count, place, word.label, self.data.rule)
-        return Piece(samples * np.float32(10 ** (rng.uniform(-6, 6) / 20)), targets)
+        return Piece(samples * np.float32(10 ** (self._offset_db(rng) / 20)), targets)
+
+    def _offset_db(self, rng: np.random.Generator) -> float:
+        """Draws how much louder a piece is than the reference level."""
+        data = self.data
+        if rng.random() < data.far_part:
+            return float(rng.uniform(data.far_low_db, data.far_high_db))
+        return float(rng.uniform(-6, 6))
 
     def cut(self, word: WordClip, speed: float = 1.0) -> tuple[Floats, Word]:
         """Returns a word's clip at the reference level and where the word lies in it."""
@@ -270,7 +282,7 @@ class WordPlanner:
         count = int(rng.uniform(shortest_s, longest_s) * SAMPLE_RATE)
         start = int(rng.integers(max(1, clip.length_samples - count)))
         samples = change_speed(read_clip(self.corpus, clip, start, count), rng.uniform(0.9, 1.1))
-        samples = speech_at_reference(samples, rng.uniform(-8, 6))
+        samples = speech_at_reference(samples, self._offset_db(rng))
         return Piece(samples, np.full(len(samples) // HOP_SAMPLES, BACKGROUND, np.int16))
 
     def _sound(self, rng: np.random.Generator) -> Piece:
@@ -285,17 +297,3 @@ class WordPlanner:
         longest = 0.5 if rng.random() < 0.8 else 3.0
         hops = max(1, int(rng.uniform(0, longest) * 100))
         return Piece(np.zeros(hops * HOP_SAMPLES, np.float32), np.full(hops, SILENCE_INDEX, np.int16))
-
-
-class DrawWord:
-    """Draws words by weight."""
-
-    def __init__(self, words: Sequence[WordClip], weights: Sequence[float]) -> None:
-        """Takes words and their weights."""
-        self.words = words
-        self.cumulative = np.cumsum(np.asarray(weights, np.float64))
-
-    def __call__(self, rng: np.random.Generator) -> WordClip:
-        """Draws one."""
-        index = np.searchsorted(self.cumulative, rng.random() * self.cumulative[-1], side="right")
-        return self.words[int(index)]

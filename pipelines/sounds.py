@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import soxr
@@ -12,6 +13,8 @@ from auricle.pipelines.augment import REFERENCE_DB
 from auricle.pipelines.corpus import SAMPLE_RATE, Clip, Corpus
 from auricle.pipelines.streams import Piece
 from auricle.pipelines.targets import HOP_SAMPLES, Floats, active_level_db, hop_levels_db
+
+T = TypeVar("T")
 
 MISLABELLED = frozenset({"music-198-209-0000", "music-3436-172162-0000", "music-5703-47212-0000"})
 """Listed as music, but read speech."""
@@ -142,11 +145,11 @@ class NoisePlanner:
         return to_reference(mixed, noise_level_db(mixed))
 
 
-def weighted(clips: Sequence[Clip], weights: Sequence[float]) -> Callable[[np.random.Generator], Clip]:
-    """Returns a function that draws clips in proportion to their weights."""
+def weighted(things: Sequence[T], weights: Sequence[float]) -> Callable[[np.random.Generator], T]:
+    """Returns a function that draws things in proportion to their weights."""
     cumulative = np.cumsum(np.asarray(weights, np.float64))
 
-    def draw(rng: np.random.Generator) -> Clip:
-        return clips[int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))]
+    def draw(rng: np.random.Generator) -> T:
+        return things[int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))]
 
     return draw

@@ -1,13 +1,27 @@
 """Figures of merit and the decisions they count."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from auricle.configs.detector_settings import KeywordSettings
+from auricle.daemon.decision import KeywordTrigger
 from auricle.pipelines.decide import events, smooth, word_scores
 from auricle.pipelines.dev import lay_out, to_twelve
-from auricle.pipelines.evaluate_keyword import Heard, confusions, event_accuracy
+from auricle.pipelines.evaluate_keyword import (
+    LEVEL_NAMES,
+    Heard,
+    by_group,
+    confusions,
+    event_accuracy,
+    false_alarms,
+    level_group,
+    operating_points,
+)
 from auricle.pipelines.evaluate_vad import Streams, judge
-from auricle.pipelines.metrics import bootstrap, proportion, rate_per_hour, roc_auc
+from auricle.pipelines.keyword_report import draw_keyword, keyword_text
+from auricle.pipelines.metrics import Interval, bootstrap, proportion, rate_per_hour, roc_auc
 from auricle.pipelines.streams import Piece, Placed
 from auricle.pipelines.vocabulary import LABELS, SILENCE_INDEX, UNKNOWN_INDEX
 
@@ -53,7 +67,28 @@ def test_smoothing_is_causal() -> None:
 
 def test_events_are_counted_once() -> None:
     row = posterior(100, (YES, 10, 20), (NO, 60, 70), (UNKNOWN_INDEX, 80, 90))
-    assert [(frame, label) for frame, label, _ in events(row, FRAME, 0.9)] == [(12, YES), (62, NO)]
+    assert [(frame, label) for frame, label, _ in events(row, FRAME, 0.9)] == [(13, YES), (63, NO)]
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.8])
+def test_events_are_those_of_the_daemon(threshold: float) -> None:
+    rng, settings = np.random.default_rng(3), KeywordSettings()
+    logits = np.repeat(rng.normal(0, 4, (500, len(LABELS))), 8, axis=0)  # words that come, stay and waver
+    logits += rng.normal(0, 1.5, logits.shape)
+    row = np.exp(logits - logits.max(1, keepdims=True)).astype(np.float32)
+    row /= row.sum(1, keepdims=True)
+    words = tuple(index for index in range(len(LABELS)) if index not in (SILENCE_INDEX, UNKNOWN_INDEX))
+    trigger = KeywordTrigger(
+        words, threshold, settings.smooth_ms * 16 // FRAME, refractory_samples=settings.refractory_ms * 16
+    )
+    state, expected = trigger.initial_state(len(LABELS)), []
+    for frame in range(len(row)):
+        hit, state = trigger.step(row[frame], (frame + 1) * FRAME, state)
+        if hit:
+            expected.append((frame, hit.label))
+    assert len(expected) > 50
+    assert len({label for _, label in expected}) > 5
+    assert [(frame, label) for frame, label, _ in events(row, FRAME, threshold)] == expected
 
 
 def test_words_are_sought_in_their_own_time() -> None:
@@ -80,6 +115,46 @@ def test_confusions_are_sorted() -> None:
     table = np.zeros((len(LABELS), len(LABELS)), int)
     table[YES, YES], table[YES, NO], table[NO, YES] = 9, 2, 3
     assert confusions(table) == [("no", "yes", 3), ("yes", "no", 2)]
+
+
+def test_groups_and_thresholds_share_out_the_same_stream() -> None:
+    placed = [Placed(0, 16_000 * n, 16_000 * (n + 1), YES) for n in range(4)]
+    row = posterior(100, (YES, 15, 22), (NO, 40, 48), (YES, 65, 72))
+    row[90:97] = 0.75 * row[66] + 0.25 * row[0]
+    heard = Heard(row[None], placed, ("a", "a", "b", "b"), (-60.0, -45.0, -45.0, -10.0))
+    groups = by_group(heard, heard.sets, FRAME)
+    assert {name: value.value for name, value in groups.items()} == {"a": 0.5, "b": 1.0}
+    assert [level_group(level) for level in heard.levels_db] == [LEVEL_NAMES[n] for n in (0, 1, 1, 4)]
+    alarms = false_alarms(row[None], 2.0, FRAME)
+    points = {point.threshold: point for point in operating_points(heard, alarms, FRAME)}
+    assert points[0.7].right.value == 0.75
+    assert points[0.9].right.value == 0.5
+    assert points[0.9].alarms == rate_per_hour(3, 2.0)
+    assert points[0.7].alarms == rate_per_hour(4, 2.0)
+
+
+def test_keyword_figures_are_written_and_drawn(tmp_path: Path) -> None:
+    share, rate = Interval(0.5, 0.4, 0.6), Interval(3.0, 1.0, 9.0)
+    table = np.eye(len(LABELS), dtype=int).tolist()
+    figures = {
+        "clips": 22,
+        "all 22 labels": share,
+        "sentence hours": 1.0,
+        "noise hours": 0.5,
+        "false alarms per hour of noise": {0.7: rate},
+        "by threshold": [{"threshold": 0.7, "right": share, "alarms": rate}],
+        "by source": {"fsdd": share},
+        "by level": {LEVEL_NAMES[0]: share},
+        "by class": {"yes": share},
+        "confusions": [("six", "seven", 3)],
+    }
+    text = keyword_text("some-model", "dev", figures)
+    assert "| 0.70 | 0.5000 [0.4000, 0.6000] | 3 [1, 9] | 3 [1, 9] |" in text
+    assert "six as seven (3)" in text
+    point = {"threshold": 0.7, "right": {"value": 0.5}, "alarms": {"value": 3.0}}
+    paths = draw_keyword({"m": {"by threshold": [point], "confusion table": table}}, tmp_path, "dev")
+    assert [path.name for path in paths] == ["keyword-dev-det.png", "m-dev-confusion.png"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
 
 
 def test_streams_are_laid_end_to_end() -> None:

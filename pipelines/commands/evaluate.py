@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the sets")
     parser.add_argument("--work", type=Path, default=Path("runs"), help="folder for decoded audio")
     parser.add_argument("--split", choices=("dev", "eval"), default="dev", help="default dev")
-    parser.add_argument("--out", type=Path, help="folder for NAME-SPLIT.md and NAME-SPLIT.json")
+    parser.add_argument("--out", type=Path, help="folder for NAME-SPLIT.md, NAME-SPLIT.json and pictures")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from auricle.models.checkpoint import load_model
     from auricle.pipelines.corpus import Corpus
     from auricle.pipelines.evaluate import evaluate_acoustic, evaluate_keyword, evaluate_vad
+    from auricle.pipelines.keyword_report import draw_keyword
 
     torch.set_num_threads(1)
     corpus = Corpus(args.data, args.work, allow_eval=args.split == "eval")
@@ -56,4 +57,8 @@ def run(args: argparse.Namespace) -> int:
             args.out.mkdir(parents=True, exist_ok=True)
             (args.out / f"{name}-{args.split}.md").write_text(text)
             (args.out / f"{name}-{args.split}.json").write_text(json.dumps(figures, indent=1) + "\n")
+    if args.out and kinds == {"keyword"}:
+        draw_keyword(
+            {name: figures["keyword"] for name, (_, figures) in reports.items()}, args.out, args.split
+        )
     return 0
