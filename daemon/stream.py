@@ -271,4 +271,5 @@ class StreamPipeline:
 
     def _wake_seq(self, wake: Draft) -> dict[str, int]:
         """The number that a wake event got when it was published."""
-        return {"wake_seq": seq for draft, seq in self._wakes if draft == wake}
+        numbers = [seq for draft, seq in self._wakes if draft == wake]
+        return {"wake_seq": numbers[-1]} if numbers else {}

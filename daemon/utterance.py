@@ -33,7 +33,7 @@ class Utterance(NamedTuple):
     wake: Draft | None = None
     """The newest wake event before it."""
     heard_sample: int = 0
-    """End of the newest frame decoded; silence added at the stream's end is counted, unlike in `end_sample`."""
+    """End of the newest frame decoded; unlike in `end_sample`, silence added at the stream's end counts."""
 
 
 class UtteranceDecoder(Protocol[S]):

@@ -116,7 +116,8 @@ def reference(ratios: np.ndarray, phones: list[int], cost: float) -> float:
 def test_the_search_is_exact(seed: int, frames: int, cost: float) -> None:
     """Against every sentence in turn, on posteriors that mean nothing."""
     lexicon = Lexicon({"go": (("G", "OW"), ("G", "AH")), "ma": (("M", "M", "AH"),), "so": (("S", "OW"),)})
-    text = "intents: {X: {data: [{sentences: ['go [ma] {x}', '(so|ma) [so]']}]}}\nlists: {x: {values: [so, go so]}}"
+    text = "intents: {X: {data: [{sentences: ['go [ma] {x}', '(so|ma) [so]']}]}}\n"
+    text += "lists: {x: {values: [so, go so]}}"
     sentences = ["go so", "go ma so", "go go so", "go ma go so", "so", "ma", "so so", "ma so"]
     rows = np.random.default_rng(seed).dirichlet(np.full(40, 0.1), frames).astype(np.float32)
     config = SearchConfig(filler_cost=cost)

@@ -23,7 +23,7 @@ FITTED = Weights(4.0, 2.0, 1.0, 0.0)
 
 
 def evidence(sentence: Sentence) -> tuple[float, float, float]:
-    """What speaks against a sentence, in log-likelihood: per phone, per phone of its worst word, around it."""
+    """Log-likelihood of a sentence per phone, per phone of its worst word, and of what is around it."""
     phones = sum(word.phones for word in sentence.words)
     inside = sum(word.score for word in sentence.words)
     worst = min(word.score / word.phones for word in sentence.words)

@@ -168,10 +168,10 @@ def best_sentence(state: SearchState) -> Sentence | None:
         while steps[frame].closed == ENDED_BEFORE:
             frame -= 1
         final = steps[frame].closed
-    phone_ends, pause_ends = state.phones[graph.last], state.pauses[graph.last]
+    last = state.phones[graph.last], state.pauses[graph.last]
     if frame < state.frames:
-        phone_ends, pause_ends = steps[frame].phone_ends, steps[frame].pause_ends
-    words, tags = _way_back(graph, steps, frame, final, phone_ends, pause_ends)
+        last = steps[frame].phone_ends, steps[frame].pause_ends
+    words, tags = _way_back(graph, steps, frame, final, last)
     intent, slots = "", dict[str, Scalar]()
     for number in tags:
         intent = intent or graph.tags[number].intent
@@ -180,7 +180,7 @@ def best_sentence(state: SearchState) -> Sentence | None:
 
 
 def _way_back(
-    graph: CommandGraph, steps: list[Step], frame: int, joint: int, phone_ends: Floats, pause_ends: Floats
+    graph: CommandGraph, steps: list[Step], frame: int, joint: int, ends: tuple[Floats, Floats]
 ) -> tuple[list[FoundWord], list[int]]:
     """Follows the best path back from a joint at a place between frames; words and tags in their order."""
     words: list[FoundWord] = []
@@ -188,7 +188,7 @@ def _way_back(
     bounds = np.append(graph.last_starts, len(graph.last))
     beginning = len(graph.last_starts)
     while joint != beginning:
-        own = slice(int(bounds[joint]), int(bounds[joint + 1]))
+        own, (phone_ends, pause_ends) = slice(int(bounds[joint]), int(bounds[joint + 1])), ends
         best = int(np.maximum(phone_ends[own], pause_ends[own]).argmax()) + own.start
         pausing = bool(pause_ends[best] > phone_ends[best])
         word, frame, chain = _word_back(graph, steps, frame, int(graph.last[best]), pausing)
@@ -196,7 +196,7 @@ def _way_back(
         tags.append(int(graph.chain_tags[chain]))
         joint, tag = _jump_back(graph, steps[frame].joints, int(graph.first_joint[chain]))
         tags.append(tag)
-        phone_ends, pause_ends = steps[frame].phone_ends, steps[frame].pause_ends
+        ends = steps[frame].phone_ends, steps[frame].pause_ends
     return words[::-1], tags[::-1]
 
 
