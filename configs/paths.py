@@ -1,4 +1,4 @@
-"""Where Auricle keeps what belongs to one user at run time."""
+"""Where Auricle keeps what belongs to one user at run time, and between runs."""
 
 import os
 import tempfile
@@ -21,3 +21,11 @@ def runtime_dir() -> Path:
 def default_endpoint() -> str:
     """Returns the ZeroMQ endpoint that the daemon publishes on, and clients connect to, by default."""
     return f"ipc://{runtime_dir() / EVENTS_SOCKET}"
+
+
+def cache_dir() -> Path:
+    """Returns the user's folder for what can be made again, `$XDG_CACHE_HOME/auricle` or ~/.cache/auricle."""
+    xdg_cache_home = os.environ.get("XDG_CACHE_HOME", "")
+    if Path(xdg_cache_home).is_absolute():
+        return Path(xdg_cache_home) / "auricle"
+    return Path("~/.cache/auricle").expanduser()

@@ -16,7 +16,13 @@ from auricle.configs.detector_settings import (
     VadSettings,
 )
 from auricle.configs.section import HOP_MS, MODEL_RATE_HZ, Section, check_hops, samples
-from auricle.configs.speech_settings import AcousticSettings, EndpointSettings, WakeSettings, check_phrases
+from auricle.configs.speech_settings import (
+    AcousticSettings,
+    CommandSettings,
+    EndpointSettings,
+    WakeSettings,
+    check_phrases,
+)
 from auricle.configs.stream_settings import DAEMON_STREAM, SAMPLE_FORMATS, StreamSettings, check_stream_name
 
 __all__ = [
@@ -27,6 +33,7 @@ __all__ = [
     "AcousticSettings",
     "BusSettings",
     "Cell",
+    "CommandSettings",
     "DaemonSettings",
     "EndpointSettings",
     "IngressSettings",
@@ -170,6 +177,7 @@ class Settings(Section):
         default=(), description="Each table [[wake]] is a phrase to listen for."
     )
     endpoint: EndpointSettings = Field(default_factory=EndpointSettings)
+    commands: CommandSettings = Field(default_factory=CommandSettings)
     level: LevelSettings = Field(default_factory=LevelSettings)
     spectrum: SpectrumSettings = Field(default_factory=SpectrumSettings)
     latency: LatencySettings = Field(default_factory=LatencySettings)
@@ -200,6 +208,20 @@ class Settings(Section):
     def _phrases_are_distinct(cls, wake: tuple[WakeSettings, ...]) -> tuple[WakeSettings, ...]:
         check_phrases(wake)
         return wake
+
+    @model_validator(mode="after")
+    def _commands_have_speech(self) -> Self:
+        if self.commands.enabled and not self.vad.enabled:
+            raise ValueError(
+                "commands.enabled: expected vad.enabled = true, got false; utterances are found by [vad], so "
+                "enable it too"
+            )
+        if self.commands.enabled and self.commands.after_wake and not self.wake:
+            raise ValueError(
+                "commands.after_wake: expected a wake phrase to wait for, got none; add a table [[wake]] or "
+                "set after_wake = false"
+            )
+        return self
 
     @model_validator(mode="after")
     def _endpoints_are_distinct(self) -> Self:

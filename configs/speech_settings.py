@@ -79,3 +79,45 @@ class EndpointSettings(Section):
     longest_ms: int = Field(
         default=20_000, ge=1000, le=600_000, description="It ends after this long in any case (ms)."
     )
+
+
+class CommandSettings(Section):
+    """Sentences of a grammar: `command`."""
+
+    enabled: bool = Field(default=False, description="Listen for commands; speech is found by [vad].")
+    grammar: str = Field(
+        default="commands",
+        min_length=1,
+        description="Sentence templates: path of a YAML file in Home Assistant's format, or a shipped one's "
+        "name. It is read again when it changes.",
+    )
+    after_wake: bool = Field(
+        default=False, description="Listen only after a wake phrase; otherwise every utterance is tried."
+    )
+    window_ms: int = Field(
+        default=6000,
+        ge=100,
+        le=600_000,
+        description="With after_wake: a command must begin within this time of the phrase's end (ms).",
+    )
+    threshold: float = Field(
+        default=0.5, ge=0, le=1, description="A sentence is reported from this score on (0 to 1)."
+    )
+    blank_shift: float = Field(
+        default=-2.0,
+        ge=-20,
+        le=20,
+        description="Added to the log-probability of the model's blank or silence; peaky models want less.",
+    )
+    smoothing: float = Field(
+        default=0.001,
+        gt=0,
+        le=0.5,
+        description="Part of the posterior spread over all phones (above 0, to 0.5); noise wants more.",
+    )
+    filler_cost: float = Field(
+        default=1.0,
+        ge=0,
+        le=20,
+        description="Price of sound before and after the sentence (log-likelihood per output of the model).",
+    )

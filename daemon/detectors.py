@@ -41,6 +41,8 @@ class Draft(NamedTuple):
     sample: int
     data: dict[str, Any]
     model: str | None = None
+    wake: "Draft | None" = None
+    """The wake event that led to it; its number becomes `wake_seq`."""
 
 
 class Detector(Protocol):
@@ -214,4 +216,9 @@ def build_detectors(settings: Settings, engine: "Engine") -> list[Detector]:
     if settings.keyword.enabled:
         model = engine.load(settings.keyword.model, settings.keyword.cell)
         detectors.append(KeywordDetector(model, settings.keyword))
+    if settings.commands.enabled:
+        from auricle.daemon.command_decoder import command_detector
+
+        acoustic = engine.load(settings.acoustic.model, settings.acoustic.cell)
+        detectors.append(command_detector(acoustic, settings))
     return detectors

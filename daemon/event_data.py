@@ -43,6 +43,27 @@ def keyword(label: str, score: float, start_sample: int | None = None) -> dict[s
     return data
 
 
+def command(
+    intent: str, slots: Mapping[str, Any], score: float, words: Sequence[tuple[str, int, int, float]]
+) -> dict[str, Any]:
+    """A sentence of the grammar was heard; each word with its first sample, its end, and its score."""
+    start_sample, end_sample = words[0][1], words[-1][2]
+    return {
+        "text": " ".join(word for word, *_ in words),
+        "intent": intent,
+        "slots": dict(slots),
+        "score": round(score, 4),
+        "start": start_sample / SAMPLE_RATE,
+        "end": end_sample / SAMPLE_RATE,
+        "start_sample": start_sample,
+        "end_sample": end_sample,
+        "words": [
+            {"word": word, "start": start / SAMPLE_RATE, "end": end / SAMPLE_RATE, "score": round(own, 4)}
+            for word, start, end, own in words
+        ],
+    }
+
+
 def level(rms_dbfs: float, peak_dbfs: float, clipped: int) -> dict[str, Any]:
     """How loud the stream was since its last level event; `clipped` counts the samples at full scale."""
     return {"rms_dbfs": _decibels(rms_dbfs), "peak_dbfs": _decibels(peak_dbfs), "clipped": clipped}

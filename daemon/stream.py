@@ -10,6 +10,7 @@ Shape letters: N samples, T frames.
 """
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import lcm
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 Array = NDArray[np.float32]
 HOP_SAMPLES = SAMPLE_RATE // 100
 """One frame of features; latency is counted in these."""
+WAKES_REMEMBERED = 16
+"""So many wake events back an event may refer to one."""
 _NOTHING: Array = np.empty(0, dtype=np.float32)
 
 
@@ -105,6 +108,7 @@ class StreamPipeline:
         self._tail_samples = max((detector.tail_samples for detector in shared.detectors), default=0)
         self._waiting: Array = _NOTHING  # 16 kHz samples short of a chunk
         self._position = self._origin = 0
+        self._wakes: deque[tuple[Draft, int]] = deque(maxlen=WAKES_REMEMBERED)
         self._pending: list[Draft] = []  # decided beside the models, at or after the present position
         self._restart(0)
 
@@ -250,14 +254,22 @@ class StreamPipeline:
             self._pending = [draft for draft in self._pending if draft.sample > end]
         for draft in sorted(drafts + due, key=lambda draft: (draft.sample, RANK[draft.type])):
             sample = min(draft.sample, end)
+            seq = self._shared.sequencer.number(self.name)
             event = Event(
                 type=draft.type,
                 stream=self.name,
-                seq=self._shared.sequencer.number(self.name),
+                seq=seq,
                 sample=sample,
                 mono_ns=self._clock.mono_ns(sample),
                 wall_ns=self._clock.wall_ns(sample),
-                data=draft.data,
+                data=draft.data if draft.wake is None else {**draft.data, **self._wake_seq(draft.wake)},
                 model=draft.model,
             )
+            if draft.type == "wake":
+                self._wakes.append((draft, seq))
             self._shared.publish(event)
+
+    def _wake_seq(self, wake: Draft) -> dict[str, int]:
+        """The number that a wake event got when it was published."""
+        numbers = [seq for draft, seq in self._wakes if draft == wake]
+        return {"wake_seq": numbers[-1]} if numbers else {}

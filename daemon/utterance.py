@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float32]
 S = TypeVar("S")
+_CLOSED = (-1, -1)
 
 
 class Utterance(NamedTuple):
@@ -31,6 +32,8 @@ class Utterance(NamedTuple):
     end_sample: int
     wake: Draft | None = None
     """The newest wake event before it."""
+    heard_sample: int = 0
+    """End of the newest frame decoded; unlike in `end_sample`, silence added at the stream's end counts."""
 
 
 class UtteranceDecoder(Protocol[S]):
@@ -62,13 +65,19 @@ class _State(NamedTuple, Generic[S]):
     history: deque[tuple[int, Array]]  # (end sample, posterior) of the newest frames
     decoding: S | None
     wake: Draft | None
+    listening: tuple[int, int]  # samples between which an utterance may begin, where a wake word is needed
 
 
 class UtteranceDetector(Generic[S]):
     """Runs a decoder over each utterance; see `Detector`."""
 
     def __init__(
-        self, model: "ModelInfo", decoder: UtteranceDecoder[S], rules: EndpointRules, history_samples: int
+        self,
+        model: "ModelInfo",
+        decoder: UtteranceDecoder[S],
+        rules: EndpointRules,
+        history_samples: int,
+        window_samples: int | None = None,
     ) -> None:
         """Takes the search and the rules.
 
@@ -76,12 +85,17 @@ class UtteranceDetector(Generic[S]):
             model: whose posteriors are searched.
             decoder: the search.
             rules: when an utterance ends.
-            history_samples: how far before its detection speech may begin, pre-roll included.
+            history_samples: how far before its detection speech may begin, pre-roll included, or a wake
+                phrase may have ended.
+            window_samples: if given, only utterances are decoded that begin within so many samples after a
+                wake phrase; what is said in one breath with the phrase begins where that ends. The window
+                closes with the first utterance of which the decoder makes an event.
         """
         self.model = model
         self.decoder = decoder
         self.rules = rules
         self._history_frames = 1 + -(-history_samples // model.frame_samples)
+        self._window_samples = window_samples
 
     @property
     def tail_samples(self) -> int:
@@ -90,7 +104,7 @@ class UtteranceDetector(Generic[S]):
 
     def initial_state(self) -> _State[S]:
         """State of a stream that has heard nothing."""
-        return _State(UtteranceState(), (), deque(maxlen=self._history_frames), None, None)
+        return _State(UtteranceState(), (), deque(maxlen=self._history_frames), None, None, _CLOSED)
 
     def decide(
         self, posterior: Array, end_samples: Sequence[int], state: _State[S], cues: Sequence[Draft]
@@ -110,7 +124,7 @@ class UtteranceDetector(Generic[S]):
         """Ends the utterance under way: the stream is over or its state is reset."""
         if state.decoding is None:
             return [], state
-        utterance = Utterance(state.utterance.start_sample, last_sample, state.wake)
+        utterance = Utterance(state.utterance.start_sample, last_sample, state.wake, end_sample)
         drafts = self.decoder.finish(utterance, "end", state.decoding)
         return _at(drafts, end_sample), state._replace(decoding=None, utterance=UtteranceState())
 
@@ -118,10 +132,30 @@ class UtteranceDetector(Generic[S]):
         """Takes note of what another detector decided."""
         rules, utterance = self.rules, state.utterance
         if cue.type == "speech.start":
-            return state._replace(utterance=rules.speech_started(cue.data["start_sample"], utterance))
+            begin, (earliest, latest) = cue.data["start_sample"], state.listening
+            begin = (
+                max(begin, earliest) if begin <= latest else begin
+            )  # the pre-roll may reach into the phrase
+            return state._replace(utterance=rules.speech_started(begin, utterance))
         if cue.type == "speech.stop":
             return state._replace(utterance=rules.speech_stopped(cue.data["end_sample"], utterance))
-        return state._replace(wake=cue) if cue.type == "wake" else state
+        return self._woken(cue, state) if cue.type == "wake" else state
+
+    def _woken(self, cue: Draft, state: _State[S]) -> _State[S]:
+        """Takes note of a wake phrase; where it is needed, the utterance under way begins at its end."""
+        state = state._replace(wake=cue)
+        if self._window_samples is None:
+            return state
+        end, utterance = cue.data["end_sample"], state.utterance
+        if utterance.start_sample >= 0:
+            utterance = utterance._replace(start_sample=max(end, utterance.start_sample))
+        listening = (end, end + self._window_samples)
+        return state._replace(utterance=utterance, decoding=None, listening=listening)
+
+    def _wanted(self, state: _State[S]) -> bool:
+        """Whether the utterance under way is to be decoded."""
+        earliest, latest = state.listening
+        return self._window_samples is None or earliest <= state.utterance.start_sample <= latest
 
     def _frame(self, row: Array, end_sample: int, state: _State[S]) -> tuple[list[Draft], _State[S]]:
         """Takes one frame `(V,)`; the first one of an utterance brings those of the pre-roll along."""
@@ -129,6 +163,9 @@ class UtteranceDetector(Generic[S]):
         begin = state.utterance.start_sample
         if begin < 0:
             return [], state
+        if not self._wanted(state):
+            _, after = self.rules.step(end_sample, "nothing", state.utterance)
+            return [], state._replace(utterance=after)
         decoding = state.decoding
         if decoding is None:
             decoding = self.decoder.begin()
@@ -137,14 +174,15 @@ class UtteranceDetector(Generic[S]):
             rows = [row]
         for heard in rows:
             decoding = self.decoder.step(heard, decoding)
-        utterance = Utterance(begin, end_sample, state.wake)
+        utterance = Utterance(begin, end_sample, state.wake, end_sample)
         drafts, decoding = self.decoder.partial(utterance, decoding)
         why, after = self.rules.step(end_sample, self.decoder.progress(decoding), state.utterance)
         state = state._replace(utterance=after, decoding=decoding)
         if why is None:
             return _at(drafts, end_sample), state
-        drafts += self.decoder.finish(utterance, why, decoding)
-        return _at(drafts, end_sample), state._replace(decoding=None)
+        found = self.decoder.finish(utterance, why, decoding)
+        listening = _CLOSED if found else state.listening
+        return _at(drafts + found, end_sample), state._replace(decoding=None, listening=listening)
 
 
 def _at(drafts: list[Draft], sample: int) -> list[Draft]:

@@ -1,0 +1,180 @@
+"""Commands: utterances searched for the sentences of a grammar that may change while the daemon runs."""
+
+import logging
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auricle.configs.errors import AuricleError, ModelError
+from auricle.configs.grammars import find_grammar
+from auricle.configs.paths import cache_dir
+from auricle.configs.section import samples
+from auricle.configs.settings import CommandSettings, Settings
+from auricle.daemon import event_data
+from auricle.daemon.detectors import Draft
+from auricle.daemon.endpoint import Endpoint, EndpointRules, Progress
+from auricle.daemon.utterance import Utterance, UtteranceDetector
+
+if TYPE_CHECKING:
+    from auricle.models.decoding.graph import CommandGraph
+    from auricle.models.decoding.search import SearchState
+    from auricle.models.engine import ModelInfo
+
+logger = logging.getLogger(__name__)
+
+Array = NDArray[np.float32]
+TAIL_SAMPLES = 3200
+"""A model names the last phone up to this much later than it hears it."""
+WAKE_DELAY_MS = 1500
+"""A wake phrase is reported at most this long after its end."""
+
+
+class Grammar:
+    """A compiled grammar, compiled again in the background when its file changes."""
+
+    def __init__(self, path: Path, cache_folder: Path | None = None) -> None:
+        """Compiles the file.
+
+        Raises:
+            ConfigError: something is wrong with it.
+        """
+        self.path, self._cache_folder = path, cache_folder
+        self._stamp = self._look()
+        self._graph = self._compile()
+        self._thread: threading.Thread | None = None
+
+    def current(self) -> "CommandGraph":
+        """The newest grammar that could be compiled; never waits."""
+        if (stamp := self._look()) != self._stamp:
+            self._stamp = stamp
+            self.reload()
+        return self._graph
+
+    def reload(self) -> None:
+        """Compiles the file in the background; until that is done, and if it fails, all stays as it is."""
+        self._thread = threading.Thread(target=self._replace, name="grammar", daemon=True)
+        self._thread.start()
+
+    def join(self) -> None:
+        """Waits until a grammar that is being compiled is in use."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def _look(self) -> tuple[int, int, int]:
+        try:
+            found = self.path.stat()
+        except OSError:
+            return (0, 0, 0)
+        return (found.st_mtime_ns, found.st_size, found.st_ino)
+
+    def _compile(self) -> "CommandGraph":
+        from auricle.models.decoding.graph import compile_grammar
+
+        return compile_grammar(self.path, cache_folder=self._cache_folder)
+
+    def _replace(self) -> None:
+        try:
+            self._graph = self._compile()
+        except AuricleError as error:
+            logger.error("the grammar stays as it was: %s", error)
+            return
+        logger.info("%s is in use: %d states", self.path, len(self._graph.labels))
+
+
+class CommandDecoder:
+    """`command` from the sentences of a grammar; see `UtteranceDecoder`."""
+
+    def __init__(self, model: "ModelInfo", settings: CommandSettings, grammar: Grammar) -> None:
+        """Takes the model whose posteriors it will see.
+
+        Raises:
+            ModelError: `model` is no acoustic model.
+        """
+        from auricle.models.decoding import confidence, search
+        from auricle.models.phones import PHONES
+
+        if model.kind != "acoustic" or model.labels[1:] != PHONES:
+            raise ModelError(
+                f"{model.name} is a '{model.kind}' model, expected 'acoustic'; see [acoustic] model"
+            )
+        self.grammar = grammar
+        self._model, self._settings = model, settings
+        self._search, self._confidence = search, confidence
+        self._config = search.SearchConfig(settings.blank_shift, settings.smoothing, settings.filler_cost)
+
+    @property
+    def tail_samples(self) -> int:
+        """For phones that are named late."""
+        return TAIL_SAMPLES
+
+    def begin(self) -> "SearchState":
+        """The state before the first frame, in the newest grammar."""
+        return self._search.begin(self.grammar.current())
+
+    def step(self, posterior: Array, state: "SearchState") -> "SearchState":
+        """Takes one frame `(V,)`."""
+        return self._search.step(posterior, state, self._config)
+
+    def progress(self, state: "SearchState") -> Progress:
+        """Whether a word, or a whole sentence, is the best that was found so far."""
+        return self._search.progress(state)
+
+    def partial(self, utterance: Utterance, state: "SearchState") -> "tuple[list[Draft], SearchState]":
+        """Nothing is said before the end."""
+        return [], state
+
+    def finish(self, utterance: Utterance, why: Endpoint, state: "SearchState") -> list[Draft]:
+        """The best sentence, if its score reaches the threshold."""
+        sentence = self._search.best_sentence(state)
+        if sentence is None:
+            return []
+        score = self._confidence.confidence(sentence)
+        if score < self._settings.threshold:
+            text = " ".join(word.word for word in sentence.words)
+            logger.debug(
+                "rejected at %.2f s with score %.3f: %s", utterance.start_sample / 16_000, score, text
+            )
+            return []
+        words = [
+            (
+                word.word,
+                self._sample(word.start_frame, utterance, state),
+                self._sample(word.end_frame, utterance, state),
+                self._confidence.word_confidence(word.score, word.phones),
+            )
+            for word in sentence.words
+        ]
+        data = event_data.command(sentence.intent, sentence.slots, score, words)
+        wake = utterance.wake if self._settings.after_wake else None
+        return [Draft("command", utterance.end_sample, data, self._model.name, wake)]
+
+    def _sample(self, frame: int, utterance: Utterance, state: "SearchState") -> int:
+        """Where the audio of a frame begins that the model spoke of, within the utterance."""
+        behind = state.frames - frame + self._model.lookahead_frames
+        sample = utterance.heard_sample - behind * self._model.frame_samples
+        return min(max(sample, utterance.start_sample), utterance.end_sample)
+
+
+def command_detector(model: "ModelInfo", settings: Settings) -> UtteranceDetector[Any]:
+    """The detector that the settings ask for.
+
+    Raises:
+        ConfigError: something is wrong with the grammar.
+        ModelError: `model` is no acoustic model.
+    """
+    commands = settings.commands
+    grammar = Grammar(find_grammar(commands.grammar), cache_dir())
+    # Speech is reported once it has lasted a while, and its hangover has no part in that.
+    before_ms = settings.vad.preroll_ms + settings.vad.min_speech_ms + 500
+    if commands.after_wake:
+        before_ms = max(before_ms, WAKE_DELAY_MS)
+    return UtteranceDetector(
+        model,
+        CommandDecoder(model, commands, grammar),
+        EndpointRules.of(settings.endpoint),
+        samples(before_ms),
+        samples(commands.window_ms) if commands.after_wake else None,
+    )
