@@ -25,22 +25,22 @@ class ModelLane:
         self.model = model
         self._detectors = tuple(detectors)
         self._engine = engine
-        self._position = 0  # end of the newest output frame
+        self._position = 0  # end of what the newest output frame needed
         self.reset(0)
 
     def reset(self, position: int) -> None:
         """Forgets everything; the next frame begins at sample `position`."""
-        self._waiting = np.empty((0, self.model.frontend.mels), dtype=np.float32)
+        self._waiting = np.empty((0, self.model.frontend.width), dtype=np.float32)
         self._state: Any = self._engine.model_state(self.model)
         self._decisions: list[Any] = [detector.initial_state() for detector in self._detectors]
-        self._position = position
+        self._position = position + self.model.frontend.delay_samples
 
     def infer(self, frames: Array) -> Array:
         """Takes frames `(T, F)`, returns the posteriors `(strides, V)` of the strides that are now whole."""
         self._waiting = np.concatenate([self._waiting, frames])
         whole = len(self._waiting) - len(self._waiting) % self.model.stride_frames
         if not whole:
-            return np.empty((0, len(self.model.labels)), dtype=np.float32)
+            return np.empty((0, self.model.width), dtype=np.float32)
         ready, self._waiting = self._waiting[:whole], self._waiting[whole:].copy()
         posterior, self._state = self._engine.infer(self.model, ready[None], self._state)
         scores: Array = posterior[0]

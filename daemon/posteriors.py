@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auricle.configs.errors import ConfigError
+from auricle.configs.settings import HOP_MS
 from auricle.daemon.dsp import HighPass, bounded
 from auricle.daemon.events import SAMPLE_RATE
 from auricle.daemon.lane import ModelLane
@@ -31,12 +32,11 @@ def file_posteriors(
         The end of each frame in seconds, look-ahead taken off, and the posteriors `(T, V)`.
 
     Raises:
-        ConfigError: `chunk_ms` is no positive multiple of the hop.
+        ConfigError: `chunk_ms` is no positive multiple of 10.
         FormatError: the file cannot be read.
     """
-    hop_ms = model.frontend.hop_samples * 1000 // SAMPLE_RATE
-    if chunk_ms < hop_ms or chunk_ms % hop_ms:
-        raise ConfigError(f"expected chunks of a multiple of {hop_ms} ms, got {chunk_ms}")
+    if chunk_ms < HOP_MS or chunk_ms % HOP_MS:
+        raise ConfigError(f"expected chunks of a multiple of {HOP_MS} ms, got {chunk_ms}")
     rate = probe(path).rate
     resampler, highpass = Resampler(rate), HighPass(highpass_hz)
     parts = [resampler.process(block) for block in read_blocks(path, rate)]
@@ -51,7 +51,7 @@ def posteriors(
     """Runs `model` over 16 kHz samples `(N,)`, silence added for the last frame and the look-ahead."""
     lookahead = model.lookahead_frames
     frames = -(-len(samples) // model.frame_samples) + lookahead
-    padded = np.zeros(frames * model.frame_samples, dtype=np.float32)
+    padded = np.zeros(frames * model.frame_samples + model.frontend.delay_samples, dtype=np.float32)
     padded[: len(samples)] = samples
     lane = ModelLane(model, (), engine)
     state: Any = engine.frontend_state(model.frontend)

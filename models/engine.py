@@ -5,9 +5,10 @@ The daemon knows only `Engine`; states are opaque to it. `TorchEngine` is the re
 Shape letters: B streams, N samples, T frames, F mels, V labels.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -16,13 +17,29 @@ from numpy.typing import NDArray
 
 from auricle.configs.errors import ModelError
 from auricle.models import state as states
-from auricle.models.checkpoint import ModelSpec, load_model
-from auricle.models.frontend import FrontendConfig, LogMel
-from auricle.models.network import Network
+from auricle.models.checkpoint import load_model
+from auricle.models.frontend import LogMel
+from auricle.models.transducer import Transcriber
 from auricle.models.zoo import find_model
 
 Array = NDArray[np.float32]
 State = Any  # opaque to callers; a NamedTuple of tensors here
+
+
+class Frontend(Protocol):
+    """What a caller must know of a front end; also its handle. Auricle's own is `FrontendConfig`."""
+
+    @property
+    def hop_samples(self) -> int:
+        """Samples from one frame to the next."""
+
+    @property
+    def width(self) -> int:
+        """Numbers in one frame, F."""
+
+    @property
+    def delay_samples(self) -> int:
+        """Samples that a frame needs beyond the hop that it stands for."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +54,16 @@ class ModelInfo:
     """Feature frames for each output frame."""
     lookahead_frames: int
     """Output frames that an output lags behind what it speaks of."""
-    frontend: FrontendConfig
+    frontend: Frontend
     parameters: int
+    """0: unknown."""
+    channels: int = 0
+    """Numbers in each output frame that are no posteriors of `labels`, as of a transducer's encoder."""
+
+    @property
+    def width(self) -> int:
+        """Numbers in each output frame, V."""
+        return self.channels or len(self.labels)
 
     @property
     def frame_samples(self) -> int:
@@ -50,16 +75,19 @@ class Engine(Protocol):
     """One step of any model over B streams: `(input, state) -> (output, state)`."""
 
     def load(self, name: str, cell: str = "gru") -> ModelInfo:
-        """Loads a shipped model or a file."""
+        """Loads a shipped model, a file, or a model trained elsewhere."""
 
-    def frontend_state(self, frontend: FrontendConfig, batch_size: int = 1) -> State:
+    def transcriber(self, model: ModelInfo, beam: int = 1) -> Transcriber:
+        """The search over the outputs of a model of kind "transducer"."""
+
+    def frontend_state(self, frontend: Frontend, batch_size: int = 1) -> State:
         """State of a front end that has heard nothing."""
 
     def model_state(self, model: ModelInfo, batch_size: int = 1) -> State:
         """State of a model that has heard nothing."""
 
-    def features(self, frontend: FrontendConfig, samples: Array, state: State) -> tuple[Array, State]:
-        """Samples `(B, N)`, N whole hops, to frames `(B, T, F)`."""
+    def features(self, frontend: Frontend, samples: Array, state: State) -> tuple[Array, State]:
+        """Samples `(B, N)`, N whole hops of 10 ms, to those frames `(B, T, F)` that are now whole."""
 
     def infer(self, model: ModelInfo, frames: Array, state: State) -> tuple[Array, State]:
         """Frames `(B, T, F)`, T whole strides, to posteriors `(B, T / stride, V)`."""
@@ -72,10 +100,15 @@ class Engine(Protocol):
 
 
 class _Loaded(NamedTuple):
-    spec: ModelSpec
-    network: Network
+    network: Any
+    """`(frames, state) -> (output, state)` over torch tensors, with `initial_state(batch_size)`."""
+    activation: str = ""
+    """What turns its output into posteriors; nothing: it gives them itself."""
+    transcriber: Callable[..., Transcriber] | None = None
 
 
+IMPORTED = ("silero", "emformer-rnnt")
+"""Names of models trained elsewhere; a folder with one goes by its path."""
 FEW_STEPS = 4
 """Steps in one call up to which plain kernels beat oneDNN's (GRU equal, LSTM 3 to 20 times faster)."""
 
@@ -103,14 +136,18 @@ class TorchEngine:
     def __init__(self) -> None:
         """Holds no model yet; the caller sets torch's threads (one is best for small steps)."""
         self._models: dict[ModelInfo, _Loaded] = {}
-        self._frontends: dict[FrontendConfig, LogMel] = {}
+        self._frontends: dict[Frontend, Any] = {}
 
     def load(self, name: str, cell: str = "gru") -> ModelInfo:
-        """Loads a shipped model or a file; loading one again returns the same handle.
+        """Loads a shipped model, a file, or a model trained elsewhere (`imported.load` says which).
+
+        Loading one again returns the same handle.
 
         Raises:
-            ModelError: there is no such model, or its file is damaged.
+            ModelError: there is no such model, its file is damaged, or it needs a package that is missing.
         """
+        if name in IMPORTED or Path(name).expanduser().is_dir():
+            return self._load_imported(name)
         path = find_model(name, cell)
         spec, network, digest = load_model(path)
         info = ModelInfo(
@@ -122,11 +159,30 @@ class TorchEngine:
             frontend=spec.frontend,
             parameters=sum(weight.numel() for weight in network.parameters()),
         )
-        self._models.setdefault(info, _Loaded(spec, network.requires_grad_(False)))
+        self._models.setdefault(info, _Loaded(network.requires_grad_(False), spec.activation))
         self._frontends.setdefault(spec.frontend, LogMel(spec.frontend))
         return info
 
-    def frontend_state(self, frontend: FrontendConfig, batch_size: int = 1) -> State:
+    def _load_imported(self, name: str) -> ModelInfo:
+        from auricle.models.imported.load import load_imported  # what it needs is optional
+
+        found = load_imported(name)
+        self._models.setdefault(found.info, _Loaded(found.network, transcriber=found.transcriber))
+        self._frontends.setdefault(found.info.frontend, found.frontend)
+        return found.info
+
+    def transcriber(self, model: ModelInfo, beam: int = 1) -> Transcriber:
+        """The search over a transducer's outputs, with so many hypotheses (1: greedy).
+
+        Raises:
+            ModelError: the model is no transducer.
+        """
+        make = self._models[model].transcriber
+        if make is None:
+            raise ModelError(f"{model.name} is a '{model.kind}' model, expected a transducer")
+        return make(beam=beam)
+
+    def frontend_state(self, frontend: Frontend, batch_size: int = 1) -> State:
         """State of a front end that has heard nothing."""
         return self._frontends[frontend].initial_state(batch_size)
 
@@ -135,21 +191,23 @@ class TorchEngine:
         return self._models[model].network.initial_state(batch_size)
 
     @torch.inference_mode()
-    def features(self, frontend: FrontendConfig, samples: Array, state: State) -> tuple[Array, State]:
-        """Samples `(B, N)`, N whole hops, to log mel frames `(B, T, F)`."""
+    def features(self, frontend: Frontend, samples: Array, state: State) -> tuple[Array, State]:
+        """Samples `(B, N)`, N whole hops of 10 ms, to those frames `(B, T, F)` that are now whole."""
         frames, state = self._frontends[frontend](torch.from_numpy(samples), state)
         return frames.numpy(), state
 
     @torch.inference_mode()
     def infer(self, model: ModelInfo, frames: Array, state: State) -> tuple[Array, State]:
         """Frames `(B, T, F)`, T whole strides, to posteriors `(B, T / stride, V)`."""
-        spec, network = self._models[model]
+        network, activation, _ = self._models[model]
         steps = frames.shape[1] // model.stride_frames
         # oneDNN repacks an LSTM's weights at each call: for a few steps that costs more than it saves.
         with _onednn(enabled=steps > FEW_STEPS):
-            logits, state = network(torch.from_numpy(frames), state)
-        posterior = logits.sigmoid() if spec.activation == "sigmoid" else logits.softmax(-1)
-        return posterior.numpy(), state
+            output, state = network(torch.from_numpy(frames), state)
+        if activation:
+            output = output.sigmoid() if activation == "sigmoid" else output.softmax(-1)
+        found: Array = output.numpy()
+        return found, state
 
     def dump_state(self, state: State) -> dict[str, NDArray[Any]]:
         """The tensors of a state by name, to be stored."""

@@ -31,6 +31,16 @@ class FrontendConfig:
         """Samples of the past that a frame needs beside its own hop."""
         return self.window_samples - self.hop_samples
 
+    @property
+    def width(self) -> int:
+        """Numbers in one frame."""
+        return self.mels
+
+    @property
+    def delay_samples(self) -> int:
+        """A frame is given out with its last sample."""
+        return 0
+
 
 class FrontendState(NamedTuple):
     """What the front end remembers between chunks."""

@@ -90,7 +90,7 @@ def _sizes(path: Path) -> dict[str, Any]:
 def time_steps(engine: TorchEngine, model: ModelInfo, steps: int) -> tuple[float, float]:
     """Times calls of one output frame of one stream, state carried: median and 95th percentile, us."""
     state = engine.model_state(model)
-    shape = (1, model.stride_frames, model.frontend.mels)
+    shape = (1, model.stride_frames, model.frontend.width)
     frames = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
     took_ns = []
     for _ in range(WARM_UP_STEPS + steps):
@@ -148,7 +148,7 @@ def main(path: Path, streams: int) -> None:
     before = resident_bytes()
     model = engine.load(str(path))
     live = [engine.model_state(model) for _ in range(streams)]
-    frames = np.zeros((1, model.stride_frames, model.frontend.mels), np.float32)
+    frames = np.zeros((1, model.stride_frames, model.frontend.width), np.float32)
     for _ in range(3):
         live = [engine.infer(model, frames, state)[1] for state in live]
     sys.stdout.write(f"{max(0, resident_bytes() - before)}\n")

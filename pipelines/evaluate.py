@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from auricle.configs.errors import ModelError
 from auricle.pipelines.corpus import Corpus
 from auricle.pipelines.evaluate_acoustic import judge as judge_phones
 from auricle.pipelines.evaluate_keyword import (
@@ -47,8 +48,8 @@ def evaluate_vad(paths: Sequence[Path], corpus: Corpus, split: str) -> tuple[str
     for name, make in REFERENCES.items():
         try:
             detectors[name] = make()
-        except ImportError:
-            logger.warning("%s left out: its package is not installed", name)
+        except (ImportError, ModelError) as error:
+            logger.warning("%s left out: %s", name, error)
     figures = judge(streams, detectors)
     hours, share = speech_share(streams)
     columns = list(next(iter(figures.values())))

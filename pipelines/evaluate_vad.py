@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from auricle.models.checkpoint import load_model
 from auricle.models.frontend import LogMel
+from auricle.models.imported.frontends import Windows
+from auricle.models.imported.silero import FRONTEND, Silero, find_silero
 from auricle.pipelines.corpus import Corpus
 from auricle.pipelines.dev import posteriors, stream_features
 from auricle.pipelines.metrics import Interval, bootstrap, roc_auc
@@ -84,17 +86,18 @@ def auricle_detector(path: Path) -> Detector:
 
 
 def silero_detector(delay_chunks: int = 0) -> Detector:
-    """Silero VAD (package silero-vad), chunks of 512 samples, state carried."""
-    from silero_vad import load_silero_vad
+    """Silero VAD (package silero-vad), windows of 512 samples, state carried.
 
-    model = load_silero_vad(onnx=False)
+    Raises:
+        ModelError: the package, or onnxruntime, is not installed.
+    """
+    network, frontend = Silero(find_silero()), Windows(FRONTEND)
 
     def detect(samples: Floats) -> Floats:
-        model.reset_states()
-        chunks = torch.split(torch.from_numpy(samples[: len(samples) // 512 * 512].copy()), 512)
-        with torch.inference_mode():
-            scores = np.array([model(chunk, 16_000).item() for chunk in chunks], np.float32)
-        frames = middles(len(samples) // JUDGED_SAMPLES) // 512 + delay_chunks
+        heard = torch.from_numpy(samples.copy())[None]
+        windows, _ = frontend(heard, frontend.initial_state(1))
+        scores = network(windows, network.initial_state(1))[0][0, :, 0].numpy()
+        frames = middles(len(samples) // JUDGED_SAMPLES) // FRONTEND.hop_samples + delay_chunks
         return scores[np.minimum(frames, len(scores) - 1)]
 
     return detect

@@ -17,4 +17,4 @@ compile() { # compile LEVEL [option...]
 # Each level holds the one before it, in the same versions.
 compile runtime
 compile train --extra train --constraint requirements/runtime.txt
-compile dev --extra train --extra dev --constraint requirements/train.txt
+compile dev --extra train --extra silero --extra sherpa --extra dev --constraint requirements/train.txt

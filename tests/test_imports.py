@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("configs", "daemon", "models", "pipelines")
 AUDIO_AND_BUS = {"sounddevice", "zmq"}
 TORCH = {"torch", "torchaudio"}
+OPTIONAL = {"hassil", "yaml", "onnxruntime"}
 
 
 class Import(NamedTuple):
@@ -89,13 +90,18 @@ def test_configs_needs_only_the_standard_library_and_pydantic() -> None:
 
 def test_models_needs_only_torch_and_numpy() -> None:
     allowed = sys.stdlib_module_names | TORCH | {"auricle", "numpy", "safetensors"}
-    grammars = {"hassil", "yaml"}
     others = [found for found in imports_of("models") if found.root not in allowed]
-    assert not places([found for found in others if found.root not in grammars or not found.is_lazy])
+    assert not places([found for found in others if found.root not in OPTIONAL or not found.is_lazy])
     searches = [found for found in imports_of("models") if found.place.startswith("models/decoding/")]
     assert not places([found for found in searches if found.root in TORCH])
     of_configs = [found for found in imports_of("models") if found.is_within("auricle.configs")]
     assert not places([found for found in of_configs if not found.is_within("auricle.configs.errors")])
+
+
+def test_models_from_elsewhere_are_imported_only_when_asked_for() -> None:
+    found = [entry for entry in imports_of("models") if entry.is_within("auricle.models.imported")]
+    assert not places([entry for entry in found if "/imported/" not in entry.place and not entry.is_lazy])
+    assert [entry for entry in found if "/imported/" not in entry.place]
 
 
 def test_torch_stays_in_models_and_pipelines() -> None:
