@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 EVENTS_SOCKET = "events.ipc"
+LEXICON = "lexicon.txt"
 
 
 def runtime_dir() -> Path:
@@ -21,3 +22,14 @@ def runtime_dir() -> Path:
 def default_endpoint() -> str:
     """Returns the ZeroMQ endpoint that the daemon publishes on, and clients connect to, by default."""
     return f"ipc://{runtime_dir() / EVENTS_SOCKET}"
+
+
+def config_dir() -> Path:
+    """Returns the folder of the user's own settings: `$XDG_CONFIG_HOME/auricle`, else in `~/.config`."""
+    xdg_config_home = Path(os.environ.get("XDG_CONFIG_HOME", ""))
+    return (xdg_config_home if xdg_config_home.is_absolute() else Path.home() / ".config") / "auricle"
+
+
+def user_lexicon(setting: str = "") -> Path:
+    """Returns the file of the user's own pronunciations: what `acoustic.lexicon` says, or the usual place."""
+    return Path(setting).expanduser() if setting else config_dir() / LEXICON

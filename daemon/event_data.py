@@ -43,6 +43,18 @@ def keyword(label: str, score: float, start_sample: int | None = None) -> dict[s
     return data
 
 
+def wake(phrase: str, score: float, start_sample: int, end_sample: int) -> dict[str, Any]:
+    """A wake phrase was heard from `start_sample` to `end_sample`."""
+    return {
+        "phrase": phrase,
+        "score": round(score, 4),
+        "start": start_sample / SAMPLE_RATE,
+        "end": end_sample / SAMPLE_RATE,
+        "start_sample": start_sample,
+        "end_sample": end_sample,
+    }
+
+
 def level(rms_dbfs: float, peak_dbfs: float, clipped: int) -> dict[str, Any]:
     """How loud the stream was since its last level event; `clipped` counts the samples at full scale."""
     return {"rms_dbfs": _decibels(rms_dbfs), "peak_dbfs": _decibels(peak_dbfs), "clipped": clipped}

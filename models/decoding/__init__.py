@@ -1,0 +1,1 @@
+"""Searches over posteriors: numpy only, no torch."""
