@@ -80,6 +80,9 @@ GROUPS: dict[str, dict[str, Command]] = {
         "evaluate": Command(
             "auricle.pipelines.commands.evaluate", "judge models on held-out speakers and noise"
         ),
+        "calibrate": Command(
+            "auricle.pipelines.commands.calibrate", "prepare an acoustic model for wake phrases"
+        ),
         "compare": Command("auricle.pipelines.commands.compare", "LSTM or GRU? every cell under one budget"),
     },
 }

@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 EVENTS_SOCKET = "events.ipc"
+LEXICON = "lexicon.txt"
 
 
 def runtime_dir() -> Path:
@@ -29,3 +30,14 @@ def cache_dir() -> Path:
     if Path(xdg_cache_home).is_absolute():
         return Path(xdg_cache_home) / "auricle"
     return Path("~/.cache/auricle").expanduser()
+
+
+def config_dir() -> Path:
+    """Returns the folder of the user's own settings: `$XDG_CONFIG_HOME/auricle`, else in `~/.config`."""
+    xdg_config_home = Path(os.environ.get("XDG_CONFIG_HOME", ""))
+    return (xdg_config_home if xdg_config_home.is_absolute() else Path.home() / ".config") / "auricle"
+
+
+def user_lexicon(setting: str = "") -> Path:
+    """Returns the file of the user's own pronunciations: what `acoustic.lexicon` says, or the usual place."""
+    return Path(setting).expanduser() if setting else config_dir() / LEXICON

@@ -90,7 +90,7 @@ class VadDetector:
         Raises:
             ModelError: `model` is no voice activity model.
         """
-        _check_kind(model, "vad")
+        check_kind(model, "vad")
         self.model = model
         self._lookahead_samples = model.lookahead_frames * model.frame_samples
         self._segmenter = SpeechSegmenter(
@@ -147,7 +147,7 @@ class KeywordDetector:
             ModelError: `model` is no keyword model.
             ConfigError: a wanted label is not among the model's.
         """
-        _check_kind(model, "keyword")
+        check_kind(model, "keyword")
         self.model = model
         self._trigger = KeywordTrigger(
             labels=_wanted(model, settings.labels),
@@ -184,7 +184,12 @@ class KeywordDetector:
         return [], state
 
 
-def _check_kind(model: "ModelInfo", kind: str) -> None:
+def check_kind(model: "ModelInfo", kind: str) -> None:
+    """Refuses a model of another kind.
+
+    Raises:
+        ModelError: it is one.
+    """
     if model.kind != kind:
         raise ModelError(f"{model.name} is a '{model.kind}' model, expected '{kind}'; see [{kind}] model")
 
@@ -216,6 +221,10 @@ def build_detectors(settings: Settings, engine: "Engine") -> list[Detector]:
     if settings.keyword.enabled:
         model = engine.load(settings.keyword.model, settings.keyword.cell)
         detectors.append(KeywordDetector(model, settings.keyword))
+    if settings.wake:
+        from auricle.daemon.wake import build_wake_detector
+
+        detectors.append(build_wake_detector(settings, engine))
     if settings.commands.enabled:
         from auricle.daemon.command_decoder import command_detector
 

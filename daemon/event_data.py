@@ -43,6 +43,18 @@ def keyword(label: str, score: float, start_sample: int | None = None) -> dict[s
     return data
 
 
+def wake(phrase: str, score: float, start_sample: int, end_sample: int) -> dict[str, Any]:
+    """A wake phrase was heard from `start_sample` to `end_sample`."""
+    return {
+        "phrase": phrase,
+        "score": round(score, 4),
+        "start": start_sample / SAMPLE_RATE,
+        "end": end_sample / SAMPLE_RATE,
+        "start_sample": start_sample,
+        "end_sample": end_sample,
+    }
+
+
 def command(
     intent: str, slots: Mapping[str, Any], score: float, words: Sequence[tuple[str, int, int, float]]
 ) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from auricle.configs.errors import DataError
+from auricle.configs.paths import user_lexicon
 from auricle.models.g2p import pronounce
 from auricle.models.phones import INDEX, Pronunciation
 
@@ -99,6 +100,21 @@ class Lexicon:
     def of_folder(cls, data: Path) -> "Lexicon":
         """A lexicon that begins with a data folder's `lexicon.txt`, if it has one."""
         path = data / FILE_NAME
+        return cls(read_lexicon(path) if path.exists() else None)
+
+    @classmethod
+    def of_user(cls, setting: str = "") -> "Lexicon":
+        """A lexicon that begins with the user's own pronunciations.
+
+        Args:
+            setting: what `acoustic.lexicon` says; "" = the usual place, where there may be none.
+
+        Raises:
+            DataError: the file that was asked for is missing, or a line is wrong.
+        """
+        path = user_lexicon(setting)
+        if setting and not path.exists():
+            raise DataError(f"no lexicon {path}: check acoustic.lexicon")
         return cls(read_lexicon(path) if path.exists() else None)
 
     def spoken(self, word: str) -> tuple[Pronunciation, ...]:

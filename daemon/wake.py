@@ -1,0 +1,118 @@
+"""Wake phrases: from the posteriors of the acoustic model to `wake` events.
+
+Shape letters: T frames, V labels.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auricle.configs.section import samples
+from auricle.configs.settings import Settings, WakeSettings
+from auricle.daemon import event_data
+from auricle.daemon.detectors import Draft, check_kind
+from auricle.models.decoding.background import SUFFIX, Background, load_background
+from auricle.models.decoding.spotting import Spotter, SpotterState, Wanted, rate_of
+from auricle.models.decoding.ways import ways_of
+from auricle.models.lexicon import Lexicon
+from auricle.models.zoo import find_model
+
+if TYPE_CHECKING:
+    from auricle.models.engine import Engine, ModelInfo
+
+Array = NDArray[np.float32]
+
+logger = logging.getLogger(__name__)
+
+LEAST_POSTERIOR = 1e-8
+SETTLING_FRAMES = 3
+"""The last phone of a phrase may be answered so many frames late."""
+
+
+class WakeDetector:
+    """`wake` for each of some phrases; see `Detector`."""
+
+    def __init__(
+        self, model: "ModelInfo", phrases: Sequence[WakeSettings], background: Background, lexicon: Lexicon
+    ) -> None:
+        """Finds the threshold of every phrase in the background: a second or so.
+
+        Raises:
+            ModelError: `model` is no acoustic model.
+            ConfigError: a phrase cannot be said.
+        """
+        check_kind(model, "acoustic")
+        self.model, self._lexicon = model, lexicon
+        self._spotter = Spotter((), background, model.frame_samples)
+        self.phrases: tuple[WakeSettings, ...] = ()
+        self.change(phrases)
+
+    def change(self, phrases: Sequence[WakeSettings]) -> None:
+        """Listens for these phrases from the next chunk on; those that stay lose nothing of what was heard.
+
+        Raises:
+            ConfigError: a phrase cannot be said; then nothing is changed.
+        """
+        wanted = [self._wanted(entry) for entry in phrases]
+        self._spotter.change(wanted)
+        self.phrases = tuple(phrases)
+        for number, entry in enumerate(wanted):
+            if (rate := self._spotter.least_rate(number)) > entry.false_accepts_per_hour:
+                logger.warning(
+                    "wake phrase '%s' is too easily mistaken: expect %.1f false accepts an hour of speech "
+                    "where %.2g were asked for; choose a longer one (`auricle tune` tells more)",
+                    phrases[number].phrase,
+                    rate,
+                    entry.false_accepts_per_hour,
+                )
+
+    def _wanted(self, entry: WakeSettings) -> Wanted:
+        ways = ways_of(entry.phrase, self._lexicon, entry.pronunciations)
+        rate = rate_of(entry.threshold) if entry.threshold else entry.false_accepts_per_hour
+        return Wanted(ways, rate, samples(entry.refractory_ms))
+
+    @property
+    def tail_samples(self) -> int:
+        """The model's look-ahead, and the time it may take to answer."""
+        return (self.model.lookahead_frames + SETTLING_FRAMES) * self.model.frame_samples
+
+    def initial_state(self) -> SpotterState:
+        """State of a stream that has heard nothing."""
+        return self._spotter.initial_state()
+
+    def decide(
+        self, posterior: Array, end_samples: Sequence[int], state: SpotterState, cues: Sequence[Draft] = ()
+    ) -> tuple[list[Draft], SpotterState]:
+        """Takes T frames; see `Detector`."""
+        drafts: list[Draft] = []
+        log_probs = np.log(np.maximum(posterior, LEAST_POSTERIOR))
+        for row, end_sample in zip(log_probs, end_samples, strict=True):
+            hits, state = self._spotter.step(row, end_sample, state)
+            for hit in hits:
+                phrase = self.phrases[hit.phrase].phrase
+                data = event_data.wake(phrase, hit.score, hit.start_sample, hit.end_sample)
+                drafts.append(Draft("wake", end_sample, data, self.model.name))
+        return drafts, state
+
+    def finish(
+        self, end_sample: int, last_sample: int, state: SpotterState
+    ) -> tuple[list[Draft], SpotterState]:
+        """Nothing stays open between frames."""
+        return [], state
+
+
+def build_wake_detector(settings: Settings, engine: "Engine") -> WakeDetector:
+    """Loads the acoustic model, its calibration and the user's lexicon.
+
+    Raises:
+        ModelError: the model or its calibration is missing or damaged, or they do not belong together.
+        ConfigError: a phrase cannot be said.
+    """
+    model = engine.load(settings.acoustic.model, settings.acoustic.cell)
+    check_kind(model, "acoustic")
+    path = find_model(settings.acoustic.model, settings.acoustic.cell).with_suffix(SUFFIX)
+    background = load_background(path, model.name.rpartition("@")[2])
+    return WakeDetector(model, settings.wake, background, Lexicon.of_user(settings.acoustic.lexicon))

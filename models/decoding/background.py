@@ -1,0 +1,171 @@
+"""Speech as an acoustic model heard it, small enough to ship: what thresholds are calibrated on.
+
+A file holds the posteriors of some hours of speech in coarse steps, cut into pieces that are searched side by
+side, and belongs to exactly one model. Searching it for a phrase tells how often the phrase would be heard
+wrongly at any threshold; beyond the highest scores found, the tail is taken to fall off exponentially.
+
+Shape letters: B pieces, J frames, V labels, P phrases, W windows.
+"""
+
+import json
+import lzma
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auricle.configs.errors import ModelError
+from auricle.models.decoding.phrases import Array, PhraseSearch, PhraseSearchSettings
+
+SUFFIX = ".wake.xz"
+"""A model's background lies beside its weights, as `STEM.wake.xz`."""
+FORMAT = "auricle.background/1"
+STEP = 0.5
+"""Log-probabilities are stored in these steps below the best label of their frame."""
+LEAST_CODE = 20
+"""Everything at or beyond so many steps is one."""
+KEPT = 14
+"""Labels of a frame that are stored; the others are the least likely."""
+WINDOW_FRAMES = 50
+"""False accepts closer together than this are one."""
+TAIL_EVENTS = 40
+"""The tail is fitted to so many of the highest scores."""
+LEAST_RATE = 1e-6
+"""False accepts per hour that stand for none."""
+
+Codes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class BackgroundInfo:
+    """What a background file says of itself."""
+
+    model: str
+    """Hash of the weights whose posteriors these are."""
+    hours: float
+    frame_s: float
+    """Duration of a frame."""
+    search: PhraseSearchSettings
+    """The search that goes with the model; chosen on dev."""
+    correction: float = 1.0
+    """So many times more false accepts come in speech that was not trained on."""
+    start_shift_samples: int = 0
+    """From the first frame of a path to where the phrase begins."""
+    end_shift_samples: int = 0
+    """From the last frame of a path to where the phrase ends."""
+    sources: tuple[str, ...] = ()
+    """What was heard: set, split and hours."""
+
+
+class Tail(NamedTuple):
+    """How often a phrase is heard wrongly, by the score at which it is heard."""
+
+    scores: Array  # (W,), highest score of each window, falling
+    hours: float
+    pivot: float  # from here on up the rate falls exponentially
+    scale: float  # score in which it falls by a factor e
+    pivot_rate: float  # false accepts per hour at the pivot
+
+    def rate(self, score: float) -> float:
+        """False accepts per hour where everything from `score` up is heard."""
+        if score >= self.pivot:
+            return max(LEAST_RATE, self.pivot_rate * float(np.exp((self.pivot - score) / self.scale)))
+        above = int(np.searchsorted(-self.scores, -score, side="right"))
+        return self.pivot_rate * max(1.0, above / TAIL_EVENTS)
+
+    def score_at(self, rate: float) -> float:
+        """The score from which on a phrase is heard wrongly `rate` times an hour."""
+        if rate <= self.pivot_rate:
+            return self.pivot + self.scale * float(np.log(self.pivot_rate / max(rate, LEAST_RATE)))
+        count = min(len(self.scores), max(1, round(TAIL_EVENTS * rate / self.pivot_rate)))
+        return float(self.scores[count - 1])
+
+
+class Background:
+    """Hours of speech, ready to be searched."""
+
+    def __init__(self, codes: Codes, info: BackgroundInfo) -> None:
+        """Takes codes `(B, J, V)` as `encode` makes them."""
+        self.codes, self.info = codes, info
+        self._values = -STEP * np.arange(LEAST_CODE + 1, dtype=np.float32)
+
+    def tails(self, search: PhraseSearch) -> list[Tail]:
+        """Searches all of it for phrases; a second or so."""
+        scores = self.search(search)
+        return [fit_tail(scores[..., phrase], self.info) for phrase in range(scores.shape[2])]
+
+    def search(self, search: PhraseSearch) -> Array:
+        """The score of every phrase in every frame, with shape `(B, J, P)`."""
+        state, found = search.initial_state(len(self.codes)), []
+        for frame in range(self.codes.shape[1]):
+            ended, state = search.step(self._values[self.codes[:, frame]], state)
+            found.append(ended.score)
+        return np.stack(found, 1)
+
+    def save(self, path: Path) -> None:
+        """Writes the file, whole or not at all."""
+        header = json.dumps({"format": FORMAT, "shape": self.codes.shape, **asdict(self.info)}).encode()
+        content = lzma.compress(header + b"\n" + self.codes.tobytes(), preset=9 | lzma.PRESET_EXTREME)
+        partial = path.with_suffix(".partial")
+        partial.write_bytes(content)
+        partial.replace(path)
+
+
+def load_background(path: Path, model: str) -> Background:
+    """Reads the background of a model.
+
+    Args:
+        path: the file.
+        model: hash of the model's weights.
+
+    Raises:
+        ModelError: it is missing, damaged, or belongs to other weights.
+    """
+    remedy = "make one with `auricle calibrate MODEL --data DATA`"
+    try:
+        content = lzma.decompress(path.read_bytes())
+        line, _, body = content.partition(b"\n")
+        header: dict[str, Any] = json.loads(line)
+        if header.pop("format") != FORMAT:
+            raise ValueError("another format")
+        codes = np.frombuffer(body, np.uint8).reshape(header.pop("shape"))
+        header["search"] = PhraseSearchSettings(**header["search"])
+        info = BackgroundInfo(**{**header, "sources": tuple(header["sources"])})
+    except FileNotFoundError as error:
+        raise ModelError(f"wake phrases need the calibration {path}, which is not there; {remedy}") from error
+    except (OSError, lzma.LZMAError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path} is no calibration of wake phrases: {error}; {remedy}") from error
+    if info.model != model:
+        raise ModelError(
+            f"{path} was made with the weights {info.model}, but the model's are {model}: its thresholds "
+            f"would be wrong; {remedy}"
+        )
+    return Background(codes, info)
+
+
+def encode(log_probs: Array, piece_frames: int) -> Codes:
+    """Rounds log-probabilities of one stream `(J, V)` and cuts them into pieces `(B, piece_frames, V)`.
+
+    What is left over at the end is dropped.
+    """
+    pieces = len(log_probs) // piece_frames
+    below = log_probs.max(1, keepdims=True) - log_probs
+    codes = np.minimum(np.round(below / STEP), LEAST_CODE).astype(np.uint8)
+    kth = np.partition(below, KEPT - 1, axis=1)[:, KEPT - 1 : KEPT]
+    codes[below > kth] = LEAST_CODE
+    return codes[: pieces * piece_frames].reshape(pieces, piece_frames, log_probs.shape[1])
+
+
+def fit_tail(scores: Array, info: BackgroundInfo) -> Tail:
+    """Fits the rate of false accepts to the scores of a phrase in the background, `(B, J)`."""
+    windows = scores.shape[1] // WINDOW_FRAMES
+    highest = scores[:, : windows * WINDOW_FRAMES].reshape(len(scores), windows, WINDOW_FRAMES).max(2)
+    ordered = -np.sort(-highest.reshape(-1))
+    count = min(TAIL_EVENTS, len(ordered) - 1)
+    pivot = float(ordered[count])
+    # The mean excess is what fits an exponential tail best.
+    scale = max(0.05, float((ordered[:count] - pivot).mean()))
+    hours = highest.size * WINDOW_FRAMES * info.frame_s / 3600
+    return Tail(ordered, hours, pivot, scale, TAIL_EVENTS / hours * info.correction)

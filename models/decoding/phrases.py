@@ -1,0 +1,174 @@
+"""Keyword search: how well the newest frames fit a phrase, for any number of phrases, frame by frame.
+
+Each way to say a phrase is a chain of phones with optional blanks between them, as CTC models answer. A path
+may enter a chain at any frame; every frame costs what its label lies below the best label of that frame, so a
+path that costs nothing is what the model itself would have written down. The score of a phrase at a frame is
+minus the cost of the cheapest path that ends there: 0 is perfect. All chains lie side by side in one vector,
+so a frame takes the same dozen operations whatever the number of phrases.
+
+Shape letters: B streams, V labels, N places in all chains, W ways to say phrases, P phrases, K frames.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auricle.models.phones import BLANK_INDEX
+
+Array = NDArray[np.float32]
+Word = tuple[int, ...]
+"""Labels of one word."""
+Way = tuple[Word, ...]
+"""One way to say a phrase, word by word."""
+
+NEVER = np.float32(-1e9)
+
+
+@dataclass(frozen=True)
+class PhraseSearchSettings:
+    """How the search weighs its evidence; chosen on dev."""
+
+    blank_shift: float = -2.0
+    """Added to the log-probability of the blank: CTC models answer with too many."""
+    most: float = 6.0
+    """A frame never costs more than this, so a missing phone does not rule a phrase out."""
+    gap_cost: float = 0.1
+    """Of each frame of blank within a word: phones that belong together come close together."""
+    pause_cost: float = 0.05
+    """Of each frame of blank between words."""
+    onset_cost: float = 2.0
+    """Of beginning where someone already speaks: phrases that are meant begin after silence."""
+    onset_frames: int = 6
+    """Frames before the first phone that should be silent."""
+
+
+class SearchState(NamedTuple):
+    """What the search remembers of B streams."""
+
+    score: Array  # (B, N), of the best path into each place
+    start: NDArray[np.int64]  # (B, N), number of the frame where that path began
+    spoken: NDArray[np.bool_]  # (B, K), whether each of the newest frames named a phone, newest last
+    frame: int  # number of the next frame
+
+
+class Found(NamedTuple):
+    """The best path through each phrase that ends at a frame."""
+
+    score: Array  # (B, P)
+    start: NDArray[np.int64]  # (B, P), number of its first frame
+
+
+class _Place(NamedTuple):
+    """One place in a chain."""
+
+    label: int
+    extra: float  # added to what the label scores
+    before: int | None  # the place before, None at an entrance
+    skipped: int | None = None  # the place two before, where the blank between may be left out
+
+    def moved(self, offset: int) -> "_Place":
+        """The same place in a chain that begins so much later."""
+        before = None if self.before is None else self.before + offset
+        return self._replace(before=before, skipped=None if self.skipped is None else self.skipped + offset)
+
+
+def _chain(way: Way, settings: PhraseSearchSettings) -> list[_Place]:
+    """Phone, blank, phone, ..., phone; two equal phones need the blank between them."""
+    chain: list[_Place] = []
+    for word in way:
+        for number, label in enumerate(word):
+            if not chain:
+                chain.append(_Place(label, 0.0, None))
+                continue
+            last = len(chain) - 1
+            cost = settings.gap_cost if number else settings.pause_cost
+            chain.append(_Place(BLANK_INDEX, -cost, last))
+            chain.append(_Place(label, 0.0, last + 1, None if chain[last].label == label else last))
+    return chain
+
+
+class PhraseSearch:
+    """The chains of all ways to say all phrases; settings only."""
+
+    def __init__(self, phrases: Sequence[Sequence[Way]], settings: PhraseSearchSettings) -> None:
+        """Lays the chains side by side.
+
+        Args:
+            phrases: for each phrase its ways, each a non-empty sequence of words, each of labels from 1.
+            settings: weights.
+        """
+        self.phrases, self.settings = tuple(tuple(ways) for ways in phrases), settings
+        chains = [[_chain(way, settings) for way in ways] for ways in self.phrases]
+        places: list[_Place] = []
+        ends: list[list[int]] = []
+        self.spans: list[slice] = []
+        for own in chains:
+            begin = len(places)
+            ends.append([])
+            for chain in own:
+                offset = len(places)
+                places += [place.moved(offset) for place in chain]
+                ends[-1].append(len(places) - 1)
+            self.spans.append(slice(begin, len(places)))
+        nowhere, entrance = len(places), len(places) + 1
+        self.places = len(places)
+        self._labels = np.array([place.label for place in places], np.intp)
+        self._extra = np.array([place.extra for place in places], np.float32)
+        self._before = np.array([entrance if p.before is None else p.before for p in places], np.intp)
+        self._skipped = np.array([nowhere if p.skipped is None else p.skipped for p in places], np.intp)
+        widest = max(map(len, ends), default=1)
+        filled = [[*own_ends, *[own_ends[-1]] * (widest - len(own_ends))] for own_ends in ends]
+        self._ends = np.array(filled, np.intp).reshape(len(ends), widest)
+
+    def initial_state(self, streams: int = 1) -> SearchState:
+        """State of streams that have heard nothing."""
+        score = np.full((streams, self.places), NEVER, np.float32)
+        spoken = np.zeros((streams, self.settings.onset_frames), np.bool_)
+        return SearchState(score, np.zeros(score.shape, np.int64), spoken, 0)
+
+    def step(self, log_probs: Array, state: SearchState) -> tuple[Found, SearchState]:
+        """Takes one frame of each stream `(B, V)`; the old state stays as it was."""
+        settings = self.settings
+        shifted = log_probs.copy()
+        shifted[:, BLANK_INDEX] += np.float32(settings.blank_shift)
+        best_label = shifted.argmax(1)
+        shifted -= shifted.max(1, keepdims=True)
+        heard = np.maximum(shifted, np.float32(-settings.most))[:, self._labels] + self._extra
+        streams = len(log_probs)
+        onset = np.minimum(state.spoken.sum(1, keepdims=True), 2) * np.float32(-settings.onset_cost / 2)
+        score = np.concatenate([state.score, np.full((streams, 1), NEVER), onset], 1, dtype=np.float32)
+        now = np.full((streams, 2), state.frame, np.int64)
+        start = np.concatenate([state.start, now], 1)
+        best, origin = state.score, state.start
+        for source in (self._before, self._skipped):
+            other = score[:, source]
+            better = other > best
+            best = np.where(better, other, best)
+            origin = np.where(better, start[:, source], origin)
+        best = best + heard
+        spoken = np.concatenate([state.spoken[:, 1:], (best_label != BLANK_INDEX)[:, None]], 1)
+        ended = best[:, self._ends]  # (B, P, ways)
+        choice = ended.argmax(2)[..., None]
+        found = Found(
+            np.take_along_axis(ended, choice, 2)[..., 0],
+            np.take_along_axis(origin[:, self._ends], choice, 2)[..., 0],
+        )
+        return found, SearchState(best, origin, spoken, state.frame + 1)
+
+    def forget(self, phrase: int, state: SearchState) -> SearchState:
+        """Gives up all paths through a phrase: what was heard of it is used up."""
+        score = state.score.copy()
+        score[:, self.spans[phrase]] = NEVER
+        return state._replace(score=score)
+
+    def adopt(self, other: "PhraseSearch", state: SearchState) -> SearchState:
+        """Carries a state over from another set of phrases: those in both go on, new ones begin."""
+        fresh = self.initial_state(len(state.score))
+        for ways, span in zip(self.phrases, self.spans, strict=True):
+            if ways in other.phrases:
+                old = other.spans[other.phrases.index(ways)]
+                fresh.score[:, span], fresh.start[:, span] = state.score[:, old], state.start[:, old]
+        return fresh._replace(spoken=state.spoken, frame=state.frame)

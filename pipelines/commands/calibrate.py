@@ -1,0 +1,48 @@
+"""`auricle calibrate`: how often any phrase would be heard wrongly, for the thresholds of wake phrases."""
+
+import argparse
+from pathlib import Path
+
+HELP = "prepare an acoustic model for wake phrases"
+
+DESCRIPTION = """\
+Lets an acoustic model hear some hours of speech and writes what it made of them beside its weights, as
+STEM.wake.xz (2 to 3 MB). The daemon searches this for each wake phrase when it starts, and so knows which
+threshold gives so many false accepts per hour. Needed once for every new acoustic model.
+
+  auricle calibrate models/weights/acoustic-lstm.safetensors --data ../shared/data
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = DESCRIPTION
+    parser.add_argument("model", type=Path, help="an acoustic model file")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the sets")
+    parser.add_argument("--work", type=Path, default=Path("runs"), help="folder for decoded audio")
+    parser.add_argument("--part", type=float, default=1.0, help="part of the speech to hear (default 1)")
+    parser.add_argument("--out", type=Path, help="file to write (default: beside the weights)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Hears the speech and writes the file."""
+    import torch
+
+    from auricle.models.decoding.phrases import PhraseSearchSettings
+    from auricle.pipelines.calibrate import background_path, calibrate
+    from auricle.pipelines.corpus import Corpus
+    from auricle.pipelines.wake_streams import Ear
+
+    torch.set_num_threads(1)
+    ear = Ear(args.model)
+    background = calibrate(ear, Corpus(args.data, args.work), PhraseSearchSettings(), args.part)
+    path = args.out or background_path(ear)
+    background.save(path)
+    info = background.info
+    print(
+        f"{path}: {info.hours:.2f} h of speech, {path.stat().st_size / 1e6:.2f} MB; in speech not trained "
+        f"on {info.correction:.2f} times as many false accepts; phrases begin {info.start_shift_samples} and "
+        f"end {info.end_shift_samples} samples after their first and last frame"
+    )
+    return 0
