@@ -74,7 +74,7 @@ GROUPS: dict[str, dict[str, Command]] = {
     },
     "Models": {
         "train": Command(
-            "auricle.pipelines.commands.train", "train a voice-activity, keyword or acoustic model"
+            "auricle.pipelines.commands.train", "train a voice-activity, keyword, acoustic or language model"
         ),
         "data": Command("auricle.pipelines.commands.data", "pack, unpack and check a data folder"),
         "evaluate": Command(

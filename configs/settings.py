@@ -20,6 +20,7 @@ from auricle.configs.speech_settings import (
     AcousticSettings,
     CommandSettings,
     EndpointSettings,
+    TranscriptSettings,
     WakeSettings,
     check_phrases,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "Settings",
     "SpectrumSettings",
     "StreamSettings",
+    "TranscriptSettings",
     "VadSettings",
     "WakeSettings",
     "check_stream_name",
@@ -178,6 +180,7 @@ class Settings(Section):
     )
     endpoint: EndpointSettings = Field(default_factory=EndpointSettings)
     commands: CommandSettings = Field(default_factory=CommandSettings)
+    transcript: TranscriptSettings = Field(default_factory=TranscriptSettings)
     level: LevelSettings = Field(default_factory=LevelSettings)
     spectrum: SpectrumSettings = Field(default_factory=SpectrumSettings)
     latency: LatencySettings = Field(default_factory=LatencySettings)
@@ -220,6 +223,15 @@ class Settings(Section):
             raise ValueError(
                 "commands.after_wake: expected a wake phrase to wait for, got none; add a table [[wake]] or "
                 "set after_wake = false"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _transcripts_have_speech(self) -> Self:
+        if self.transcript.enabled and not self.vad.enabled:
+            raise ValueError(
+                "transcript.enabled: expected vad.enabled = true, got false; utterances are found by [vad], "
+                "so enable it too"
             )
         return self
 

@@ -1,5 +1,7 @@
 """Settings of what is decoded from phones: wake phrases, commands, transcripts; when an utterance ends."""
 
+import math
+import re
 from collections.abc import Sequence
 
 from pydantic import Field, field_validator
@@ -121,3 +123,95 @@ class CommandSettings(Section):
         le=20,
         description="Price of sound before and after the sentence (log-likelihood per output of the model).",
     )
+
+
+class TranscriptSettings(Section):
+    """What was said, as text: `transcript.partial` and `transcript.final`."""
+
+    enabled: bool = Field(default=False, description="Write down what is said; speech is found by [vad].")
+    language_model: str = Field(
+        default="lm-small",
+        min_length=1,
+        description="Name of a shipped language model, or path of an ARPA file (.arpa, .arpa.gz). Its words "
+        "are the vocabulary.",
+    )
+    lexicon: str = Field(
+        default="",
+        description="File of pronunciations, a word and its phones per line, that come before the "
+        'dictionary\'s; "" = none.',
+    )
+    hot_words: Strings = Field(
+        default=(),
+        description='Words to expect, "auricle" or with a boost of their own, "auricle=5"; new ones join the '
+        "vocabulary.",
+    )
+    hot_word_boost: float = Field(
+        default=3.0,
+        ge=-20,
+        le=20,
+        description="Added to the score of a hot word without a boost of its own (natural logarithm).",
+    )
+    partial_ms: int = Field(
+        default=240, ge=0, le=60_000, description="At least so long between two partial transcripts (ms)."
+    )
+    lm_weight: float = Field(
+        default=0.8, ge=0, le=10, description="Weight of the language model against the acoustic model."
+    )
+    word_bonus: float = Field(
+        default=0.0, ge=-20, le=20, description="Added for every word: more gives more and shorter words."
+    )
+    blank_shift: float = Field(
+        default=-2.0,
+        ge=-20,
+        le=20,
+        description="Added to the log-probability of the model's blank or silence; peaky models want less.",
+    )
+    beam: float = Field(
+        default=14.0,
+        gt=0,
+        le=100,
+        description="Hypotheses so much worse than the best are dropped (natural logarithm).",
+    )
+    hypotheses: int = Field(
+        default=300, ge=1, le=100_000, description="Hypotheses kept at most; more costs more time."
+    )
+    end_cost: float = Field(
+        default=4.0,
+        ge=0,
+        le=100,
+        description="endpoint.after_final_ms holds after words at which the language model would end with a "
+        "probability of at least exp(-end_cost).",
+    )
+
+    @field_validator("hot_words", mode="after")
+    @classmethod
+    def _boosts_are_numbers(cls, hot_words: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in hot_words:
+            hot_word(entry, 0.0)
+        check_unique("hot word", [hot_word(entry, 0.0)[0] for entry in hot_words])
+        return hot_words
+
+    def boosts(self) -> dict[str, float]:
+        """Each hot word with its boost."""
+        return dict(hot_word(entry, self.hot_word_boost) for entry in self.hot_words)
+
+
+def hot_word(entry: str, boost: float) -> tuple[str, float]:
+    """Reads "word" or "word=boost".
+
+    Raises:
+        ValueError: it is neither.
+    """
+    word, equals, number = (part.strip() for part in entry.partition("="))
+    if not re.fullmatch(r"[a-z]+(?:'[a-z]+)*", word):
+        raise ValueError(
+            f"expected a hot word of lower-case letters and apostrophes, got '{entry}'; write each word of a "
+            "phrase by itself, numbers as words"
+        )
+    try:
+        value = float(number) if equals else boost
+    except ValueError:
+        value = math.nan
+    if not -20 <= value <= 20:
+        raise ValueError(f"expected a boost of -20 to 20 in '{entry}', such as '{word}=4'")
+    return word, value

@@ -230,4 +230,9 @@ def build_detectors(settings: Settings, engine: "Engine") -> list[Detector]:
 
         acoustic = engine.load(settings.acoustic.model, settings.acoustic.cell)
         detectors.append(command_detector(acoustic, settings))
+    if settings.transcript.enabled:
+        from auricle.daemon.transcripts import transcript_detector
+
+        acoustic = engine.load(settings.acoustic.model, settings.acoustic.cell)
+        detectors.append(transcript_detector(acoustic, settings))
     return detectors

@@ -76,6 +76,34 @@ def command(
     }
 
 
+def transcript_partial(words: Sequence[str], stable_words: int, start_sample: int) -> dict[str, Any]:
+    """What was said so far; the first `stable_words` words will not change any more."""
+    return {
+        "text": " ".join(words),
+        "stable_chars": len(" ".join(words[:stable_words])),
+        "start": start_sample / SAMPLE_RATE,
+        "start_sample": start_sample,
+    }
+
+
+def transcript_final(words: Sequence[tuple[str, int, int, float]], endpoint: str) -> dict[str, Any]:
+    """What was said; each word with its first sample, its end, and its score. `endpoint` ended it."""
+    start_sample, end_sample = words[0][1], words[-1][2]
+    return {
+        "text": " ".join(word for word, *_ in words),
+        "score": round(sum(score for *_, score in words) / len(words), 4),
+        "start": start_sample / SAMPLE_RATE,
+        "end": end_sample / SAMPLE_RATE,
+        "start_sample": start_sample,
+        "end_sample": end_sample,
+        "words": [
+            {"word": word, "start": start / SAMPLE_RATE, "end": end / SAMPLE_RATE, "score": round(score, 4)}
+            for word, start, end, score in words
+        ],
+        "endpoint": endpoint,
+    }
+
+
 def level(rms_dbfs: float, peak_dbfs: float, clipped: int) -> dict[str, Any]:
     """How loud the stream was since its last level event; `clipped` counts the samples at full scale."""
     return {"rms_dbfs": _decibels(rms_dbfs), "peak_dbfs": _decibels(peak_dbfs), "clipped": clipped}

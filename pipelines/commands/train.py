@@ -5,7 +5,7 @@ import shlex
 import sys
 from pathlib import Path
 
-HELP = "train a voice-activity, keyword or acoustic model"
+HELP = "train a voice-activity, keyword, acoustic or language model"
 
 DESCRIPTION = """\
 Trains a streaming model and writes it as a .safetensors file that `run`, `stream` and `posteriors` take.
@@ -20,6 +20,11 @@ can be stopped at any time with Ctrl-C or --minutes; the same command continues 
 if it had never stopped. A recipe's settings are changed with --set:
 network.cell=lstm (gru, rnn, attention, or several: gru+lstm), network.hidden=128, training.steps=3000,
 augment.noise_part=0.5; --show prints them all.
+
+A language model is learnt from texts, the training transcripts and everyday sentences; no sentence
+of the dev and eval manifests gets into it. --out NAME.arpa.gz writes ARPA, NAME.lm.xz the compact format:
+
+  auricle train lm --data ../shared/data --text books/*.txt --set words=30000 --out my.lm.xz
 """
 
 
@@ -27,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description = DESCRIPTION
-    parser.add_argument("task", choices=("vad", "keyword", "acoustic"), help="what to learn")
+    parser.add_argument("task", choices=("vad", "keyword", "acoustic", "lm"), help="what to learn")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the sets")
     parser.add_argument(
         "--work", type=Path, default=Path("runs"), help="folder for decoded audio, checkpoints and logs"
@@ -44,11 +49,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--fresh", action="store_true", help="start over instead of continuing the run")
     parser.add_argument("--out", type=Path, help="model file (default: WORK/NAME/NAME.safetensors)")
+    parser.add_argument(
+        "--text", type=Path, nargs="+", default=[], metavar="FILE", help="texts to read (lm only)"
+    )
     parser.add_argument("--show", action="store_true", help="print the recipe and stop")
 
 
 def run(args: argparse.Namespace) -> int:
     """Trains, then writes the model and its record."""
+    if args.task == "lm":
+        return _train_lm(args)
     from auricle.pipelines.recipe import as_table, load_recipe
 
     recipe = load_recipe(args.task, args.settings, args.recipe)
@@ -81,6 +91,18 @@ def run(args: argparse.Namespace) -> int:
     print(f"{out} ({digest}); log and curve in {folder}")
     if not finished:
         print("stopped before the recipe's end: the same command continues")
+    return 0
+
+
+def _train_lm(args: argparse.Namespace) -> int:
+    """Learns a language model and writes it; says how well it foretells the dev sentences."""
+    from auricle.pipelines.train_lm import lm_recipe, train_lm
+
+    recipe = lm_recipe(args.settings)
+    if args.show:
+        print(recipe)
+        return 0
+    print(train_lm(args.text, args.data, args.out or args.work / "lm.lm.xz", recipe))
     return 0
 
 

@@ -1,0 +1,150 @@
+"""Transcripts: the words of each utterance, while it goes on and when it has ended."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auricle.configs.errors import ModelError
+from auricle.configs.section import samples
+from auricle.configs.settings import Settings, TranscriptSettings
+from auricle.daemon import event_data
+from auricle.daemon.detectors import Draft
+from auricle.daemon.endpoint import Endpoint, EndpointRules, Progress
+from auricle.daemon.utterance import Utterance, UtteranceDetector
+
+if TYPE_CHECKING:
+    from auricle.models.decoding.beam import BeamState
+    from auricle.models.decoding.transcriber import Transcriber
+    from auricle.models.engine import ModelInfo
+
+Array = NDArray[np.float32]
+TAIL_SAMPLES = 3200
+"""A model names the last phone up to this much later than it hears it."""
+
+
+class TranscriptState(NamedTuple):
+    """What is known of the utterance under way."""
+
+    search: "BeamState"
+    looked_sample: int = -1
+    """When the text was last looked at."""
+    published: tuple[str, ...] = ()
+    """The newest partial transcript."""
+
+
+class TranscriptDecoder:
+    """`transcript.partial` and `transcript.final` by a language model; see `UtteranceDecoder`."""
+
+    def __init__(self, model: "ModelInfo", settings: TranscriptSettings, transcriber: "Transcriber") -> None:
+        """Takes the model whose posteriors it will see, and the search.
+
+        Raises:
+            ModelError: `model` is no acoustic model.
+        """
+        from auricle.models.phones import PHONES
+
+        if model.kind != "acoustic" or model.labels[1:] != PHONES:
+            raise ModelError(
+                f"{model.name} is a '{model.kind}' model, expected 'acoustic'; see [acoustic] model"
+            )
+        self._model, self._settings, self._transcriber = model, settings, transcriber
+        self._partial_samples = samples(settings.partial_ms)
+
+    @property
+    def tail_samples(self) -> int:
+        """For phones that are named late."""
+        return TAIL_SAMPLES
+
+    def begin(self) -> TranscriptState:
+        """The state before the first frame."""
+        return TranscriptState(self._transcriber.begin())
+
+    def step(self, posterior: Array, state: TranscriptState) -> TranscriptState:
+        """Takes one frame `(V,)`."""
+        return state._replace(search=self._transcriber.step(posterior, state.search))
+
+    def progress(self, state: TranscriptState) -> Progress:
+        """Whether there are words, and whether a sentence may end after them."""
+        if self._transcriber.may_end(state.search, self._settings.end_cost):
+            return "final"
+        return "partial" if self._transcriber.has_words(state.search) else "nothing"
+
+    def partial(self, utterance: Utterance, state: TranscriptState) -> tuple[list[Draft], TranscriptState]:
+        """The text so far, if it has changed and the last one is old enough."""
+        now = utterance.heard_sample
+        if state.looked_sample >= 0 and now - state.looked_sample < self._partial_samples:
+            return [], state
+        state = state._replace(looked_sample=now)
+        text = self._transcriber.text(state.search)
+        if text.words == state.published:
+            return [], state
+        begin = self._sample(text.begin_frame, utterance, state)
+        data = event_data.transcript_partial(text.words, text.stable, begin)
+        draft = Draft("transcript.partial", utterance.end_sample, data, self._model.name)
+        return [draft], state._replace(published=text.words)
+
+    def finish(self, utterance: Utterance, why: Endpoint, state: TranscriptState) -> list[Draft]:
+        """All words; nothing if there are none."""
+        words = [
+            (
+                word.word,
+                self._sample(word.begin_frame, utterance, state),
+                self._sample(word.end_frame, utterance, state),
+                word.score,
+            )
+            for word in self._transcriber.finish(state.search)
+        ]
+        if not words:
+            return []
+        data = event_data.transcript_final(words, why)
+        return [Draft("transcript.final", utterance.end_sample, data, self._model.name)]
+
+    def _sample(self, frame: int, utterance: Utterance, state: TranscriptState) -> int:
+        """Where the audio of a frame begins that the model spoke of, within the utterance."""
+        behind = state.search.frames - frame + self._model.lookahead_frames
+        sample = utterance.heard_sample - behind * self._model.frame_samples
+        return min(max(sample, utterance.start_sample), utterance.end_sample)
+
+
+def load_transcriber(settings: TranscriptSettings) -> "Transcriber":
+    """Reads the language model and the lexicon that the settings name.
+
+    Raises:
+        ModelError: the language model is missing or damaged.
+        DataError: the lexicon is.
+    """
+    from auricle.models.decoding.beam import BeamSettings
+    from auricle.models.decoding.ngram_file import find_language_model, read_language_model
+    from auricle.models.decoding.transcriber import Transcriber
+    from auricle.models.lexicon import Lexicon, read_lexicon
+
+    lexicon = Lexicon(read_lexicon(Path(settings.lexicon).expanduser()) if settings.lexicon else None)
+    search = BeamSettings(
+        blank_shift=settings.blank_shift,
+        lm_weight=settings.lm_weight,
+        word_bonus=settings.word_bonus,
+        beam=settings.beam,
+        hypotheses=settings.hypotheses,
+    )
+    model = read_language_model(find_language_model(settings.language_model))
+    return Transcriber(model, lexicon, search, hot_words=settings.boosts())
+
+
+def transcript_detector(model: "ModelInfo", settings: Settings) -> UtteranceDetector[Any]:
+    """The detector that the settings ask for.
+
+    Raises:
+        ModelError: `model` is no acoustic model, or the language model is missing or damaged.
+        DataError: the lexicon is.
+    """
+    # Speech is reported once it has lasted a while.
+    before_ms = settings.vad.preroll_ms + settings.vad.min_speech_ms + 500
+    transcript = settings.transcript
+    return UtteranceDetector(
+        model,
+        TranscriptDecoder(model, transcript, load_transcriber(transcript)),
+        EndpointRules.of(settings.endpoint),
+        samples(before_ms),
+    )

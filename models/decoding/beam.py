@@ -1,0 +1,296 @@
+"""Beam search for words: CTC posteriors, a lexicon tree and an n-gram model, frame by frame.
+
+A hypothesis is a place in the tree with a language model state; the word that is under way counts with the
+best word that it may become. The best words before it are kept (Viterbi), as a chain of `Ends`. States are
+values: a step makes a new one and leaves the old one as it was.
+
+Shape letters: V labels, H hypotheses, C candidates, Z word ends.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auricle.models.decoding.ngram import END, NGram
+from auricle.models.decoding.tree import NO_CHILD, PrefixTree
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+BLANK = 0
+SMALLEST = 1e-8
+"""Posteriors are taken to be at least this."""
+IMPOSSIBLE = np.float32(-1e30)
+NO_END = 0
+"""The word end before the first word."""
+COMPACT_ABOVE = 4000
+"""So many word ends may wait before those that no hypothesis has any more are dropped."""
+
+
+@dataclass(frozen=True)
+class BeamSettings:
+    """Weights and limits; scores are natural logarithms."""
+
+    blank_shift: float = -2.0
+    """Added to the blank's log-probability: models trained with CTC say blank too often."""
+    lm_weight: float = 0.8
+    word_bonus: float = 0.0
+    """Added for every word."""
+    beam: float = 14.0
+    """Hypotheses so much worse than the best one are dropped."""
+    hypotheses: int = 300
+    """At most so many are kept."""
+    label_beam: float = 7.0
+    """Labels so much less likely than the most likely one (but blank) are not tried in a frame."""
+
+
+class Ends(NamedTuple):
+    """Word ends, each with the one before it; a chain tells the words of a hypothesis."""
+
+    before: Ints  # (Z,)
+    word: Ints  # (Z,)
+    begin: Ints  # first frame of the word (Z,)
+    end: Ints  # frame behind it (Z,)
+    acoustic: Floats  # acoustic score of all frames up to the end (Z,)
+    language: Floats  # the other part of the score up to the end (Z,)
+    behind: Floats  # by how much the hypothesis was worse than the best one when the word ended (Z,)
+
+
+class BeamState(NamedTuple):
+    """What the search knows after some frames."""
+
+    frames: int
+    node: Ints  # (H,)
+    context: Ints  # language model states (H,)
+    after_blank: Floats  # score of the ways that end with blank (H,)
+    after_label: Floats  # score of those that end with the node's label (H,)
+    language: Floats  # part of the score that is not acoustic (H,)
+    begin: Ints  # first frame of the word under way (H,)
+    trace: Ints  # newest word end (H,)
+    ends: Ends
+    free: Floats  # acoustic score of the most likely labels, up to each frame (frames + 1,)
+
+    @property
+    def score(self) -> Floats:
+        """The score of each hypothesis, `(H,)`."""
+        return np.maximum(self.after_blank, self.after_label)
+
+
+class _Candidates(NamedTuple):
+    node: Ints
+    context: Ints
+    after_blank: Floats
+    after_label: Floats
+    language: Floats
+    begin: Ints
+    trace: Ints
+
+
+class BeamSearch:
+    """The search; it holds what does not change."""
+
+    def __init__(
+        self, tree: PrefixTree, model: NGram, settings: BeamSettings, boosts: Floats | None = None
+    ) -> None:
+        """Takes the vocabulary and the weights.
+
+        Args:
+            tree: pronunciations of the model's words; its scores are weighted like the model's, boosts
+                included.
+            model: the language model.
+            settings: weights and limits.
+            boosts: added to the score of each word, `(W,)`; none if None.
+        """
+        self.tree, self.model, self.settings = tree, model, settings
+        extra = np.zeros(len(model.words), np.float32) if boosts is None else boosts
+        self._bonus = (extra + np.float32(settings.word_bonus)).astype(np.float32)
+        self._roots = tree.children.shape[1]
+        self._end = model.index[END]
+
+    def begin(self) -> BeamState:
+        """The state before the first frame."""
+        zero, score = np.zeros(1, np.int64), np.zeros(1, np.float32)
+        none = np.zeros(1, np.int64)
+        ends = Ends(none, none - 1, none, none, score, score, score)
+        return BeamState(
+            0,
+            zero,
+            np.array([self.model.start_state]),
+            score,
+            np.full(1, IMPOSSIBLE),
+            score,
+            zero,
+            zero,
+            ends,
+            score,
+        )
+
+    def step(self, posterior: NDArray[np.floating], state: BeamState) -> BeamState:
+        """Takes one frame of posteriors `(V,)`."""
+        settings, tree = self.settings, self.tree
+        state = compact(state) if len(state.ends.word) > COMPACT_ABOVE else state
+        frame = np.log(np.maximum(posterior, SMALLEST)).astype(np.float32)
+        frame[BLANK] += np.float32(settings.blank_shift)
+        free = np.append(state.free, state.free[-1] + frame.max())
+        state = state._replace(frames=state.frames + 1, free=free)
+        score = state.score
+        stay = _Candidates(
+            state.node,
+            state.context,
+            score + frame[BLANK],
+            state.after_label + frame[tree.label[state.node]],
+            state.language,
+            state.begin,
+            state.trace,
+        )
+        kept = np.maximum(stay.after_blank, stay.after_label)
+        arrived = self._extend(frame, score, state, float(kept.max()))
+        if arrived is None:
+            return self._prune(state, stay, None)
+        ended, ends = self._end_words(arrived, state)
+        leads = tree.leads_on[arrived.node]
+        inside = _Candidates(*(column[leads] for column in arrived))
+        state = state._replace(ends=ends)
+        return self._prune(state, stay, _join(inside, ended) if len(ended.node) else inside)
+
+    def _extend(self, frame: Floats, score: Floats, state: BeamState, best: float) -> _Candidates | None:
+        """Every hypothesis with one more label."""
+        settings, tree = self.settings, self.tree
+        spoken = frame[BLANK + 1 :]
+        labels = 1 + np.flatnonzero(spoken > spoken.max() - settings.label_beam)
+        if float(score.max()) + float(spoken.max()) < best - settings.beam:
+            return None
+        children = tree.children[state.node[:, None], labels]
+        source, column = np.nonzero(children != NO_CHILD)
+        node = children[source, column].astype(np.int64)
+        label = labels[column]
+        old = state.node[source]
+        # A label that follows itself needs a blank between.
+        start = np.where(tree.label[old] == label, state.after_blank[source], score[source])
+        guess = tree.best[node] - tree.best[old]
+        total = start + frame[label] + guess
+        good = total > max(best, float(total.max(initial=IMPOSSIBLE))) - settings.beam
+        source, node, total = source[good], node[good], total[good]
+        if len(total) > 4 * settings.hypotheses:
+            top = np.argpartition(-total, 4 * settings.hypotheses)[: 4 * settings.hypotheses]
+            source, node, total = source[top], node[top], total[top]
+            good = np.flatnonzero(good)[top]
+        new_word = state.node[source] < self._roots
+        return _Candidates(
+            node,
+            state.context[source],
+            np.full(len(node), IMPOSSIBLE),
+            total.astype(np.float32),
+            state.language[source] + guess[good],
+            np.where(new_word, state.frames - 1, state.begin[source]),
+            state.trace[source],
+        )
+
+    def _end_words(self, arrived: _Candidates, state: BeamState) -> tuple[_Candidates, Ends]:
+        """The words that end with the label that was just heard, each with its new word end."""
+        tree, model = self.tree, self.model
+        first = tree.first_word[arrived.node]
+        count = tree.first_word[arrived.node + 1] - first
+        source = np.repeat(np.arange(len(count)), count)
+        offset = np.arange(len(source)) - np.repeat(np.cumsum(count) - count, count)
+        word = tree.words[first[source] + offset]
+        log_prob, context = model.score(arrived.context[source], word)
+        node = arrived.node[source]
+        change = np.float32(self.settings.lm_weight) * log_prob + self._bonus[word] - tree.best[node]
+        total = arrived.after_label[source] + change
+        best = float(total.max(initial=IMPOSSIBLE))
+        best = max(best, float(arrived.after_label.max(initial=IMPOSSIBLE)))
+        keep = total > best - self.settings.beam
+        source, word, total, context = source[keep], word[keep], total[keep], context[keep]
+        language = (arrived.language[source] + change[keep]).astype(np.float32)
+        ends = state.ends
+        trace = len(ends.word) + np.arange(len(source))
+        ended = _Candidates(
+            tree.label[arrived.node[source]],
+            context,
+            np.full(len(source), IMPOSSIBLE),
+            total.astype(np.float32),
+            language,
+            np.full(len(source), state.frames),
+            trace,
+        )
+        added = Ends(
+            arrived.trace[source],
+            word,
+            arrived.begin[source],
+            np.full(len(source), state.frames),
+            ended.after_label - language,
+            language,
+            np.float32(best) - ended.after_label,
+        )
+        if not len(source):
+            return ended, ends
+        joined = [np.concatenate(pair) for pair in zip(ends, added, strict=True)]
+        return ended, Ends(*joined)
+
+    def _prune(self, state: BeamState, stay: _Candidates, new: _Candidates | None) -> BeamState:
+        """Drops the bad ones, and keeps the better of two that have the same future."""
+        every = stay if new is None else _join(stay, new)
+        score = np.maximum(every.after_blank, every.after_label)
+        limit = float(score.max()) - self.settings.beam
+        kept = np.flatnonzero(score > limit)
+        if new is not None:
+            kept, every, score = self._merge(kept, every, score)
+        if len(kept) > self.settings.hypotheses:
+            kept = kept[np.argpartition(-score[kept], self.settings.hypotheses)[: self.settings.hypotheses]]
+        columns = [column[kept] for column in every]
+        return state._replace(**dict(zip(_Candidates._fields, columns, strict=True)))
+
+    def _merge(self, kept: Ints, every: _Candidates, score: Floats) -> tuple[Ints, _Candidates, Floats]:
+        key = every.context[kept] * len(self.tree.label) + every.node[kept]
+        order = np.lexsort((-score[kept], key))
+        kept, key = kept[order], key[order]
+        first = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
+        if len(first) == len(kept):
+            return kept, every, score
+        blank = np.maximum.reduceat(every.after_blank[kept], first)
+        label = np.maximum.reduceat(every.after_label[kept], first)
+        kept = kept[first]
+        merged_blank, merged_label = every.after_blank.copy(), every.after_label.copy()
+        merged_blank[kept], merged_label[kept] = blank, label
+        every = every._replace(after_blank=merged_blank, after_label=merged_label)
+        return kept, every, np.maximum(merged_blank, merged_label)
+
+
+def compact(state: BeamState) -> BeamState:
+    """Drops the word ends that belong to no hypothesis."""
+    used = np.zeros(len(state.ends.word), bool)
+    used[NO_END] = True
+    reached = np.unique(state.trace)
+    while len(reached := reached[~used[reached]]):
+        used[reached] = True
+        reached = np.unique(state.ends.before[reached])
+    place = np.cumsum(used) - 1
+    ends = Ends(*(column[used] for column in state.ends))
+    return state._replace(trace=place[state.trace], ends=ends._replace(before=place[ends.before]))
+
+
+def chain(state: BeamState, end: int) -> list[int]:
+    """The word ends that lead to one, in order."""
+    before, found = state.ends.before, []
+    while end != NO_END:
+        found.append(end)
+        end = int(before[end])
+    return found[::-1]
+
+
+def shared_end(state: BeamState) -> int:
+    """The newest word end that all hypotheses have in common; what led to it can not change any more."""
+    before = state.ends.before
+    open_ends = set(state.trace.tolist())
+    while len(open_ends) > 1:
+        newest = max(open_ends)
+        open_ends.remove(newest)
+        open_ends.add(int(before[newest]))
+    return open_ends.pop()
+
+
+def _join(one: _Candidates, other: _Candidates) -> _Candidates:
+    return _Candidates(*(np.concatenate(pair) for pair in zip(one, other, strict=True)))

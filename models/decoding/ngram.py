@@ -1,0 +1,177 @@
+"""Back-off n-gram language models as arrays: many scores in one call.
+
+A state is a number that stands for the words before, as far as the model tells them apart: 0 for none, then
+one for every n-gram. What follows is looked up in one sorted array of (state, word) keys.
+
+Shape letters: W words, S states, E n-grams of two words and more, N queries.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+START, END, UNKNOWN = "<s>", "</s>", "<unk>"
+EMPTY_STATE = 0
+NEVER = np.float32(-99.0)
+"""Natural logarithm of what is as good as impossible."""
+
+
+@dataclass(frozen=True)
+class NGram:
+    """A language model; logarithms are natural. States 1 to W are the single words, W + 1 on the n-grams."""
+
+    words: tuple[str, ...]
+    """All words; `START`, `END` and `UNKNOWN` among them."""
+    unigram: Floats
+    """Log-probability of each word, `(W,)`."""
+    keys: Ints
+    """state * W + word of each n-gram, ascending, `(E,)`."""
+    log_prob: Floats
+    """Of each n-gram's last word, `(E,)`."""
+    backoff: Floats
+    """Log-weight of each state, `(S,)` with S = 1 + W + E."""
+    shorter: Ints
+    """The state with the first word taken away, `(S,)`."""
+    following: Ints
+    """The state after each state's words, itself or shorter if nothing more is known of it, `(S,)`."""
+    orders: tuple[int, ...]
+    """How many n-grams of each order there are, from 1."""
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """The number of each word."""
+        return {word: number for number, word in enumerate(self.words)}
+
+    @cached_property
+    def start_state(self) -> int:
+        """The state before the first word of a sentence."""
+        return int(self.following[1 + self.index[START]])
+
+    def score(self, states: Ints, words: Ints) -> tuple[Floats, Ints]:
+        """What each word costs after each state.
+
+        Args:
+            states: with shape `(N,)`.
+            words: with shape `(N,)`.
+
+        Returns:
+            Log-probabilities `(N,)` and the states after the words `(N,)`.
+        """
+        total = np.zeros(len(states), np.float32)
+        entry = np.full(len(states), -1, np.int64)
+        at = np.arange(len(states))
+        here = states
+        count, last = len(self.words), len(self.keys) - 1
+        while len(at):
+            key = here * count + words[at]
+            place = np.minimum(np.searchsorted(self.keys, key), last) if last >= 0 else np.zeros_like(key)
+            found = (self.keys[place] == key) & (here > 0) if last >= 0 else np.zeros(len(at), bool)
+            entry[at[found]] = place[found]
+            alone = ~found & (here == EMPTY_STATE)
+            at, here = at[~(found | alone)], here[~(found | alone)]
+            total[at] += self.backoff[here]
+            here = self.shorter[here]
+        known = entry >= 0
+        total += (
+            np.where(known, self.log_prob[entry], self.unigram[words]) if last >= 0 else self.unigram[words]
+        )
+        reached = np.where(known, 1 + count + entry, 1 + words)
+        return total, self.following[reached]
+
+    def sentence(self, sentence: Sequence[str]) -> tuple[float, int]:
+        """Log-probability of a sentence with its end, and how many of its words are unknown (not scored)."""
+        state, total, unknown = self.start_state, 0.0, 0
+        for word in (*sentence, END):
+            number = self.index.get(word)
+            if number is None:
+                state, unknown = EMPTY_STATE, unknown + 1
+                continue
+            cost, after = self.score(np.array([state]), np.array([number]))
+            total, state = total + float(cost[0]), int(after[0])
+        return total, unknown
+
+
+def assemble(
+    words: Sequence[str],
+    unigram: Floats,
+    unigram_backoff: Floats,
+    orders: Sequence[tuple[Ints, Ints, Floats, Floats]],
+) -> NGram:
+    """Puts a model together.
+
+    Args:
+        words: all words.
+        unigram: log-probability of each, `(W,)`.
+        unigram_backoff: log back-off weight of each, `(W,)`.
+        orders: for each order from 2, for each n-gram: the number of its history among those of the order
+            before (for order 2: the word), its last word, log-probability, log back-off weight.
+    """
+    count = len(words)
+    offsets = [1]  # of each order's states
+    keys, log_probs, backoffs = [], [], [np.zeros(1, np.float32), unigram_backoff.astype(np.float32)]
+    renumber = np.arange(count)  # place in the file -> place after sorting, of the order before
+    offset = 1
+    for history, last, log_prob, backoff in orders:
+        key = (offset + renumber[history]) * count + last
+        order = np.argsort(key, kind="stable")
+        offset = 1 + count + sum(map(len, keys))
+        renumber = np.empty(len(order), np.int64)
+        renumber[order] = np.arange(len(order))
+        keys.append(key[order])
+        log_probs.append(log_prob[order].astype(np.float32))
+        backoffs.append(backoff[order].astype(np.float32))
+        offsets.append(offset)
+    all_keys = np.concatenate(keys) if keys else np.zeros(0, np.int64)
+    shorter = _shorter(all_keys, count)
+    weights = np.concatenate(backoffs)
+    return NGram(
+        words=tuple(words),
+        unigram=unigram.astype(np.float32),
+        keys=all_keys,
+        log_prob=np.concatenate(log_probs) if log_probs else np.zeros(0, np.float32),
+        backoff=weights,
+        shorter=shorter,
+        following=_following(all_keys, count, shorter, weights),
+        orders=(count, *(len(part) for part in keys)),
+    )
+
+
+def _shorter(keys: Ints, count: int) -> Ints:
+    """The state of each state's words without the first."""
+    shorter = np.zeros(1 + count + len(keys), np.int64)
+    history, last = keys // count, keys % count
+    # Histories have lower numbers than what they are the history of: order by order, all are known in time.
+    begin = 0
+    while begin < len(keys):
+        end = begin + int(np.searchsorted(history[begin:], 1 + count + begin))
+        here = shorter[history[begin:end]]
+        found = np.where(here == EMPTY_STATE, 1 + last[begin:end], -1)
+        while (missing := np.flatnonzero(found < 0)).size:
+            at_empty = missing[here[missing] == EMPTY_STATE]
+            found[at_empty] = 1 + last[begin:end][at_empty]
+            rest = missing[here[missing] != EMPTY_STATE]
+            key = here[rest] * count + last[begin:end][rest]
+            place = np.minimum(np.searchsorted(keys, key), len(keys) - 1)
+            hit = keys[place] == key
+            found[rest[hit]] = 1 + count + place[hit]
+            here[rest[~hit]] = shorter[here[rest[~hit]]]
+        shorter[1 + count + begin : 1 + count + end] = found
+        begin = end
+    return shorter
+
+
+def _following(keys: Ints, count: int, shorter: Ints, backoff: Floats) -> Ints:
+    """Leads each state to the longest one that makes a difference: words after it, or a back-off weight."""
+    useful = backoff != 0
+    useful[np.unique(keys // count)] = True
+    useful[EMPTY_STATE] = True
+    following = np.arange(len(shorter))
+    while (idle := ~useful[following]).any():
+        following = np.where(idle, shorter[following], following)
+    return following
