@@ -14,7 +14,9 @@ class VadSettings(Section):
 
     enabled: bool = Field(default=True, description="Detect speech.")
     model: str = Field(
-        default="vad", min_length=1, description="Name of a shipped model, or path of a model file."
+        default="vad",
+        min_length=1,
+        description="Name of a shipped model, path of a model file, or silero (package silero-vad).",
     )
     cell: Cell = Field(default="gru", description="What remembers in the shipped model.")
     onset: float = Field(default=0.5, ge=0, le=1, description="Speech starts at this posterior (0 to 1).")

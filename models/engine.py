@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from auricle.configs.errors import ModelError
 from auricle.models import state as states
 from auricle.models.checkpoint import load_model
+from auricle.models.decoding.transducer import TransducerSearch
 from auricle.models.frontend import LogMel
-from auricle.models.transducer import Transcriber
 from auricle.models.zoo import find_model
 
 Array = NDArray[np.float32]
@@ -77,7 +77,7 @@ class Engine(Protocol):
     def load(self, name: str, cell: str = "gru") -> ModelInfo:
         """Loads a shipped model, a file, or a model trained elsewhere."""
 
-    def transcriber(self, model: ModelInfo, beam: int = 1) -> Transcriber:
+    def transducer_search(self, model: ModelInfo, beam: int = 1) -> TransducerSearch:
         """The search over the outputs of a model of kind "transducer"."""
 
     def frontend_state(self, frontend: Frontend, batch_size: int = 1) -> State:
@@ -104,7 +104,7 @@ class _Loaded(NamedTuple):
     """`(frames, state) -> (output, state)` over torch tensors, with `initial_state(batch_size)`."""
     activation: str = ""
     """What turns its output into posteriors; nothing: it gives them itself."""
-    transcriber: Callable[..., Transcriber] | None = None
+    search: Callable[..., TransducerSearch] | None = None
 
 
 IMPORTED = ("silero", "emformer-rnnt")
@@ -167,17 +167,17 @@ class TorchEngine:
         from auricle.models.imported.load import load_imported  # what it needs is optional
 
         found = load_imported(name)
-        self._models.setdefault(found.info, _Loaded(found.network, transcriber=found.transcriber))
+        self._models.setdefault(found.info, _Loaded(found.network, search=found.search))
         self._frontends.setdefault(found.info.frontend, found.frontend)
         return found.info
 
-    def transcriber(self, model: ModelInfo, beam: int = 1) -> Transcriber:
+    def transducer_search(self, model: ModelInfo, beam: int = 1) -> TransducerSearch:
         """The search over a transducer's outputs, with so many hypotheses (1: greedy).
 
         Raises:
             ModelError: the model is no transducer.
         """
-        make = self._models[model].transcriber
+        make = self._models[model].search
         if make is None:
             raise ModelError(f"{model.name} is a '{model.kind}' model, expected a transducer")
         return make(beam=beam)

@@ -19,12 +19,12 @@ from streaming import assert_resumes, assert_streams_like_offline
 from auricle.configs.errors import ModelError
 from auricle.daemon.bundled import FOLDER
 from auricle.daemon.sources.file import read_blocks
+from auricle.models.decoding.transducer import SearchState, TransducerSearch, log_softmax
 from auricle.models.engine import ModelInfo, TorchEngine
 from auricle.models.imported import emformer
 from auricle.models.imported.files import write_sums
 from auricle.models.imported.frontends import SegmentConfig, Segments
 from auricle.models.imported.pieces import read_pieces
-from auricle.models.transducer import SearchState, Transcriber, log_softmax
 
 RATE = 16_000
 Samples = NDArray[np.float32]
@@ -50,7 +50,7 @@ def heard(
     engine: TorchEngine, model: ModelInfo, samples: Samples, sizes: list[int], beam: int = 1
 ) -> SearchState:
     """Streams samples in pieces through front end, encoder and search."""
-    transcriber = engine.transcriber(model, beam)
+    transcriber = engine.transducer_search(model, beam)
     frontend, state = engine.frontend_state(model.frontend), engine.model_state(model)
     found, start, turn = transcriber.initial_state(), 0, 0
     while start < len(samples):
@@ -102,7 +102,7 @@ def test_sherpa_streams_as_in_one_piece(sherpa: Path, words: Samples, sizes: lis
 def test_a_wide_beam_adds_up_all_ways_to_say_the_same(sherpa: Path) -> None:
     """Four frames, at most one token each: every way is counted out and compared."""
     engine = TorchEngine()
-    transcriber = engine.transcriber(engine.load(str(sherpa)), beam=100_000)
+    transcriber = engine.transducer_search(engine.load(str(sherpa)), beam=100_000)
     weights = foreign.Weights()
     frames = np.random.default_rng(1).standard_normal((4, foreign.JOINER)).astype(np.float32)
     totals: dict[tuple[int, ...], float] = {}
@@ -142,7 +142,7 @@ def test_words_begin_where_tokens_say_so(sherpa: Path) -> None:
         rows[np.arange(len(tokens)), tokens] = np.log(score)
         return rows
 
-    transcriber = Transcriber(Fixed(), foreign.TOKENS)
+    transcriber = TransducerSearch(Fixed(), foreign.TOKENS)
     state = transcriber.step(frames(0, 3, 5, 0, 4, 2, 0), transcriber.initial_state())
     words = transcriber.words(state.best)
     assert [(word.text, word.first_frame, word.last_frame) for word in words] == [("ac", 1, 2), ("b", 4, 4)]
@@ -278,7 +278,7 @@ def test_a_folder_without_a_transducer_and_a_vad_are_refused(sherpa: Path, tmp_p
         TorchEngine().load(str(tmp_path))
     engine = TorchEngine()
     with pytest.raises(ModelError, match="expected a transducer"):
-        engine.transcriber(engine.load("vad"))
+        engine.transducer_search(engine.load("vad"))
 
 
 def test_a_bundle_that_does_not_fit_is_refused(bundle: tuple[Path, Any], tmp_path: Path) -> None:

@@ -23,10 +23,10 @@ import torch
 from torch import Tensor
 
 from auricle.configs.errors import ModelError
+from auricle.models.decoding.transducer import Array
 from auricle.models.imported.files import SUMS, find_one, verify, write_sums
 from auricle.models.imported.frontends import SegmentConfig
 from auricle.models.imported.pieces import read_pieces
-from auricle.models.transducer import Array
 
 NAME = "emformer-rnnt"
 DOWNLOADS = {

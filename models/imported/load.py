@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from auricle.configs.errors import ModelError
+from auricle.models.decoding.transducer import TransducerSearch
 from auricle.models.engine import ModelInfo
 from auricle.models.imported import emformer, silero
 from auricle.models.imported.emformer import EmformerFolder
 from auricle.models.imported.files import verify
 from auricle.models.imported.frontends import Segments, Windows
 from auricle.models.imported.sherpa import SherpaFolder
-from auricle.models.transducer import Transcriber
 
 UNKNOWN = 0
 """How many parameters a graph has that does not say so."""
@@ -26,7 +26,7 @@ class Imported(NamedTuple):
     """`(frames, state) -> (output, state)`, with `initial_state`."""
     frontend: Any
     """The same for samples."""
-    transcriber: Callable[..., Transcriber] | None = None
+    search: Callable[..., TransducerSearch] | None = None
     """Makes a search over a transducer's outputs; takes `beam`."""
 
 
@@ -75,11 +75,11 @@ def _transducer(folder: SherpaFolder | EmformerFolder, most_tokens: int) -> Impo
         parameters=UNKNOWN,
         channels=encoder.frames_per_output * encoder.channels,
     )
-    transcriber = partial(
-        Transcriber,
+    search = partial(
+        TransducerSearch,
         folder.predictor,
         folder.tokens,
         frames_per_output=encoder.frames_per_output,
         most_tokens=most_tokens,
     )
-    return Imported(info, encoder, Segments(folder.frontend), transcriber)
+    return Imported(info, encoder, Segments(folder.frontend), search)

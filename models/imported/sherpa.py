@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from auricle.configs.errors import ModelError
+from auricle.models.decoding.transducer import Array, log_softmax
 from auricle.models.imported.files import find_one, verify
 from auricle.models.imported.frontends import SegmentConfig
 from auricle.models.imported.onnx import Graph, as_float32
-from auricle.models.transducer import Array, log_softmax
 
 EXTRA = "sherpa"
 CELLS = ("lstm", "gru")

@@ -1,6 +1,6 @@
-"""Transducers (RNN-T): what was said, found while encoder frames come in. No torch here.
+"""Transducers (RNN-T): what was said, found while encoder frames come in.
 
-The engine runs the encoder; a `Transcriber` searches for tokens with the other two networks, the predictor
+The engine runs the encoder; a `TransducerSearch` finds tokens with the other two networks, the predictor
 (what follows what was said) and the joiner (both together). Time is a count of encoder frames since the
 search began: who asks knows where those lie in the stream.
 
@@ -82,7 +82,7 @@ class Word(NamedTuple):
     """Mean probability of its tokens, in 0..1."""
 
 
-class Transcriber:
+class TransducerSearch:
     """Searches for the likeliest tokens, frame by frame; owns no stream."""
 
     def __init__(
@@ -178,6 +178,14 @@ class Transcriber:
                 members, tokens, scores, predicted, memories, strict=True
             )
         ]
+
+    def stable_words(self, state: SearchState) -> int:
+        """How many words of the best hypothesis will stay; the last of them may yet be continued."""
+        first, *others = [[word.text for word in self.words(member)] for member in state.beam]
+        count = 0
+        while all(words[: count + 1] == first[: count + 1] for words in others) and count < len(first):
+            count += 1
+        return count
 
     def words(self, hypothesis: Hypothesis) -> list[Word]:
         """The words of a hypothesis; a token that begins no word goes on with the last one."""
