@@ -65,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
             path.stem: evaluate_acoustic(path, corpus, args.split, args.snr_db) for path in args.models
         }
     else:
+        _check_words(args.models)
         reports = {path.stem: evaluate_keyword(path, corpus, args.split) for path in args.models}
     for name, (text, figures) in reports.items():
         print(text)
@@ -78,3 +79,22 @@ def run(args: argparse.Namespace) -> int:
             {name: figures["keyword"] for name, (_, figures) in reports.items()}, args.out, args.split
         )
     return 0
+
+
+def _check_words(models: list[Path]) -> None:
+    """Refuses models of a user's own words, of which no recordings are held out.
+
+    Raises:
+        DataError: a model has other labels than the data.
+    """
+    from auricle.configs.errors import DataError
+    from auricle.models.checkpoint import load_model
+    from auricle.pipelines.vocabulary import LABELS
+
+    for path in models:
+        labels = load_model(path)[0].labels
+        if labels != LABELS:
+            raise DataError(
+                f"{path} knows {', '.join(labels)}; expected the words that are in the data: what a model of "
+                "your own words reaches is in the log.csv of its run"
+            )
