@@ -107,10 +107,23 @@ def _trace(history: np.ndarray, state: int, phones: int) -> list[int]:
 
 def edit_distance(found: Sequence[int], expected: Sequence[int]) -> int:
     """The least number of substitutions, deletions and insertions between two sequences (Levenshtein)."""
-    wanted = np.asarray(expected, np.int64)
-    places = np.arange(len(wanted) + 1)
-    row = places.copy()
-    for count, label in enumerate(found, start=1):
-        changed = np.concatenate([[count], np.minimum(row[1:] + 1, row[:-1] + (wanted != label))])
-        row = np.minimum.accumulate(changed - places) + places  # insertions, all at once
+    return nearest_distance(found, [[expected]])
+
+
+def nearest_distance(found: Sequence[int], words: Sequence[Sequence[Sequence[int]]]) -> int:
+    """The edit distance to the nearest of many sequences: words in a row, each in any of its ways."""
+    heard = np.asarray(found, np.int64)
+    places = np.arange(len(heard) + 1)
+    row = places.copy()  # least cost of each start of `found` against what was expected so far
+    for ways in words:
+        ends = []
+        for way in ways:
+            end = row
+            for count, label in enumerate(way, start=1):
+                changed = np.concatenate(
+                    [[row[0] + count], np.minimum(end[1:] + 1, end[:-1] + (heard != label))]
+                )
+                end = np.minimum.accumulate(changed - places) + places  # insertions, all at once
+            ends.append(end)
+        row = np.minimum.reduce(ends)
     return int(row[-1])

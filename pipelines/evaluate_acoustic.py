@@ -18,12 +18,14 @@ from torch import Tensor
 
 from auricle.models.checkpoint import ModelSpec, load_model
 from auricle.models.frontend import LogMel
-from auricle.models.lexicon import Lexicon
+from auricle.models.lexicon import Lexicon, normalise
+from auricle.models.phones import INDEX
 from auricle.pipelines.acoustic_data import AcousticData, Utterance, list_utterances
 from auricle.pipelines.alignment import utterance_log_probs
 from auricle.pipelines.bigram import Bigram, count_bigram
 from auricle.pipelines.corpus import SAMPLE_RATE, Corpus
-from auricle.pipelines.decode_phones import SearchSettings, edit_distance, greedy, search
+from auricle.pipelines.decode_phones import SearchSettings, edit_distance, greedy, nearest_distance, search
+from auricle.pipelines.groups import Group, members
 from auricle.pipelines.metrics import Interval, bootstrap
 from auricle.pipelines.sounds import NoisePlanner, noise_clips, read_clip, speech_at_reference
 from auricle.pipelines.streams import EndlessStream
@@ -34,9 +36,15 @@ SEED = 50_000
 BATCH = 24
 TUNED_EVERY = 4
 """The search is tuned on every so many-th dev utterance."""
+LEAST_UTTERANCES = 10
+"""Groups with fewer get no figure."""
 BLANK_SHIFTS = (-2.0, -1.0, -0.5, 0.0)
 BIGRAM_WEIGHTS = (0.0, 0.3, 0.6, 1.0)
 PHONE_COSTS = (-0.5, 0.0, 0.5)
+
+
+Decoder = Callable[[Tensor, Tensor], list[list[int]]]
+"""Log-probabilities `(B, J, V)` and frame counts `(B,)` to phones."""
 
 
 class Judged(NamedTuple):
@@ -73,15 +81,18 @@ class AcousticJudge:
         )
         return sorted(found, key=lambda utterance: utterance.clip.seconds)
 
-    def hear(self, utterances: Sequence[Utterance], noise: NoisePlanner | None = None) -> list[Judged]:
-        """Runs utterances through the model, with noise at 10 dB if a planner for it is given."""
+    def hear(
+        self, utterances: Sequence[Utterance], noise: NoisePlanner | None = None, snr_db: float = SNR_DB
+    ) -> list[Judged]:
+        """Runs utterances through the model, in noise if a planner for it is given."""
         judged = []
         for start in range(0, len(utterances), BATCH):
             batch = utterances[start : start + BATCH]
             recordings = [speech_at_reference(read_clip(self.corpus, member.clip)) for member in batch]
             if noise is not None:
                 recordings = [
-                    add_noise(samples, noise, (SEED, start + row)) for row, samples in enumerate(recordings)
+                    add_noise(samples, noise, snr_db, (SEED, start + row))
+                    for row, samples in enumerate(recordings)
                 ]
             log_probs, counts = utterance_log_probs(self.spec, self.network, self.frontend, recordings)
             judged += [
@@ -94,26 +105,40 @@ class AcousticJudge:
         """The weights with the fewest errors on some dev utterances."""
         grid = [SearchSettings(*values) for values in product(BLANK_SHIFTS, BIGRAM_WEIGHTS, PHONE_COSTS)]
         some = judged[::TUNED_EVERY]
-        return min(grid, key=lambda settings: sum(self.errors(some, self.searcher(settings))))
+        return min(grid, key=lambda one: sum(errors(some, decode(some, self.searcher(one)))))
 
-    def searcher(self, settings: SearchSettings) -> Callable[[Tensor, Tensor], list[list[int]]]:
+    def searcher(self, settings: SearchSettings) -> Decoder:
         """The search with given weights."""
         return lambda log_probs, counts: search(log_probs, counts, self.bigram, settings)
 
-    @staticmethod
-    def errors(
-        judged: Sequence[Judged], decode: Callable[[Tensor, Tensor], list[list[int]]]
-    ) -> NDArray[np.int64]:
-        """Wrong phones of each utterance."""
-        counts = []
-        for start in range(0, len(judged), BATCH):
-            batch = judged[start : start + BATCH]
-            log_probs, frame_counts = pad(batch)
-            found = decode(log_probs, frame_counts)
-            counts += [
-                edit_distance(phones, one.utterance.labels) for phones, one in zip(found, batch, strict=True)
+    def nearest_errors(self, judged: Sequence[Judged], found: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+        """Wrong phones of each utterance, each word in its nearest pronunciation."""
+        return np.array(
+            [
+                nearest_distance(phones, self._ways(one.utterance))
+                for phones, one in zip(found, judged, strict=True)
             ]
-        return np.array(counts)
+        )
+
+    def _ways(self, utterance: Utterance) -> list[list[list[int]]]:
+        """The pronunciations of each word."""
+        words = normalise(" ".join(utterance.clip.words))
+        return [[[INDEX[phone] for phone in way] for way in self.lexicon.spoken(word)] for word in words]
+
+
+def decode(judged: Sequence[Judged], decoder: Decoder) -> list[list[int]]:
+    """The phones found in each utterance."""
+    found: list[list[int]] = []
+    for start in range(0, len(judged), BATCH):
+        found += decoder(*pad(judged[start : start + BATCH]))
+    return found
+
+
+def errors(judged: Sequence[Judged], found: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+    """Wrong phones of each utterance, each word in its first pronunciation."""
+    return np.array(
+        [edit_distance(phones, one.utterance.labels) for phones, one in zip(found, judged, strict=True)]
+    )
 
 
 def pad(judged: Sequence[Judged]) -> tuple[Tensor, Tensor]:
@@ -125,48 +150,81 @@ def pad(judged: Sequence[Judged]) -> tuple[Tensor, Tensor]:
     return batch, torch.tensor(counts)
 
 
-def add_noise(samples: Floats, noise: NoisePlanner, seed: tuple[int, ...]) -> Floats:
-    """Adds recorded noise, 10 dB below speech at the reference level."""
+def add_noise(samples: Floats, noise: NoisePlanner, snr_db: float, seed: tuple[int, ...]) -> Floats:
+    """Adds recorded noise, so far below speech at the reference level."""
     hops = -(-len(samples) // HOP_SAMPLES)
     heard = EndlessStream(noise.recorded_piece, seed).take(hops)[0][: len(samples)]
-    return samples + heard * np.float32(10 ** (-SNR_DB / 20))
+    return samples + heard * np.float32(10 ** (-snr_db / 20))
 
 
-def error_rate(judged: Sequence[Judged], errors: NDArray[np.int64]) -> Interval:
+def error_rate(judged: Sequence[Judged], wrong_phones: NDArray[np.int64]) -> Interval:
     """Phone error rate, its interval by drawing speakers (clips, where speakers are not known) anew."""
     names = [one.utterance.clip.speaker or one.utterance.clip.id for one in judged]
     blocks = np.unique(names, return_inverse=True)[1]
-    wrong = np.bincount(blocks, errors)
+    wrong = np.bincount(blocks, wrong_phones)
     spoken = np.bincount(blocks, [len(one.utterance.labels) for one in judged])
     return bootstrap(lambda rows: float(wrong[rows].sum() / spoken[rows].sum()), len(wrong))
 
 
 class Row(NamedTuple):
-    """Figures of one set in one condition."""
+    """Figures of one set, or of a group within it, in one condition."""
 
     set: str
+    facet: str
+    """What the group has in common, "" for the whole set."""
+    group: str
     condition: str
     utterances: int
     phones: int
     greedy: Interval
     search: Interval
+    nearest: Interval
+    """Of the search, against the nearest pronunciation of each word."""
 
 
-def judge(path: Path, corpus: Corpus, split: str) -> tuple[list[Row], SearchSettings, ModelSpec]:
+class Findings(NamedTuple):
+    """All that is found of a model."""
+
+    rows: list[Row]
+    groups: list[Row]
+    settings: SearchSettings
+    spec: ModelSpec
+
+
+def judge(path: Path, corpus: Corpus, split: str, snrs_db: Sequence[float] = (SNR_DB,)) -> Findings:
     """Phone error rates of a model on dev or eval, clean and in noise of the same split."""
     model = AcousticJudge(path, corpus)
     settings = model.tune(model.hear(model.utterances("dev")))
     utterances = model.utterances(split)
-    sounds = noise_clips(corpus, AcousticData().noise.sets, split)
-    conditions = {"clean": None, f"{SNR_DB:.0f} dB": NoisePlanner(corpus, sounds, (), AcousticData().noise)}
-    rows = []
-    for condition, noise in conditions.items():
-        judged = model.hear(utterances, noise)
-        most_likely, searched = model.errors(judged, greedy), model.errors(judged, model.searcher(settings))
-        for name in model.sets:
-            own = [number for number, one in enumerate(judged) if one.utterance.clip.set == name]
-            members = [judged[number] for number in own]
-            phones = sum(len(one.utterance.labels) for one in members)
-            rates = (error_rate(members, errors[own]) for errors in (most_likely, searched))
-            rows.append(Row(name, condition, len(members), phones, *rates))
-    return rows, settings, model.spec
+    clips = [one.clip for one in utterances]
+    whole = {name: [n for n, clip in enumerate(clips) if clip.set == name] for name in model.sets}
+    groups = {group: own for group, own in members(clips).items() if len(own) >= LEAST_UTTERANCES}
+    noise = NoisePlanner(
+        corpus, noise_clips(corpus, AcousticData().noise.sets, split), (), AcousticData().noise
+    )
+    found = Findings([], [], settings, model.spec)
+    for snr_db in (None, *snrs_db):
+        condition = "clean" if snr_db is None else f"{snr_db:.0f} dB"
+        heard = model.hear(utterances) if snr_db is None else model.hear(utterances, noise, snr_db)
+        searched = decode(heard, model.searcher(settings))
+        wrong = [errors(heard, decode(heard, greedy)), errors(heard, searched)]
+        wrong.append(model.nearest_errors(heard, searched))
+        found.rows.extend(_row(Group(name, "", ""), condition, heard, wrong, whole[name]) for name in whole)
+        found.groups.extend(_row(group, condition, heard, wrong, groups[group]) for group in groups)
+    return found
+
+
+def _row(
+    group: Group,
+    condition: str,
+    heard: Sequence[Judged],
+    wrong: Sequence[NDArray[np.int64]],
+    own: Sequence[int],
+) -> Row:
+    """Counts and error rates of some of the utterances."""
+    some = [heard[number] for number in own]
+    phones = sum(len(one.utterance.labels) for one in some)
+    most_likely, searched, nearest = (error_rate(some, part[list(own)]) for part in wrong)
+    return Row(
+        group.set, group.facet, group.name, condition, len(some), phones, most_likely, searched, nearest
+    )

@@ -239,7 +239,10 @@ class WordPlanner:
         return self._sentence(rng, 0.25, 0.9)
 
     def _word(self, rng: np.random.Generator, label: str) -> Piece:
-        word = self.draw[LABELS.index(label)](rng)
+        return self.speak(rng, self.draw[LABELS.index(label)](rng))
+
+    def speak(self, rng: np.random.Generator, word: WordClip) -> Piece:
+        """Makes a piece of a word, at some speed and level."""
         samples, place = self.cut(word, rng.uniform(0.9, 1.1))
         if rng.random() < self.data.tight_part:
             start = max(0, place.start - int(rng.integers(12)))

@@ -1,12 +1,13 @@
 """The figures of a keyword model as Markdown and as pictures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from auricle.pipelines.metrics import Interval
+from auricle.pipelines.report import markdown_table
 from auricle.pipelines.vocabulary import LABELS
 
 LEAST_ALARMS = 0.5
@@ -49,12 +50,6 @@ def keyword_text(name: str, split: str, figures: Mapping[str, Any]) -> str:
 
 def _rate(value: Interval) -> str:
     return f"{value.value:.0f} [{value.low:.0f}, {value.high:.0f}]"
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Composes a table, with a line end after each row."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
 def draw_keyword(figures: Mapping[str, Mapping[str, Any]], folder: Path, split: str) -> list[Path]:

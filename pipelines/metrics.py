@@ -43,6 +43,30 @@ def roc_auc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
     return float((rank[positive].sum() - count * (count + 1) / 2) / (count * (len(positive) - count)))
 
 
+def roc_curve(
+    scores: NDArray[np.floating], positive: NDArray[np.bool_], points: int = 200
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The ROC curve, thinned.
+
+    Args:
+        scores: with shape `(T,)`.
+        positive: with shape `(T,)`; both classes occur.
+        points: about how many points to keep.
+
+    Returns:
+        False alarm rate and miss rate, each `(P,)`, from "nothing is reported" to "everything is".
+    """
+    order = np.argsort(-scores, kind="stable")
+    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))  # equal scores fall together
+    hits, alarms = np.cumsum(positive[order])[ends], np.cumsum(~positive[order])[ends]
+    alarm_rate = np.concatenate([[0.0], alarms / alarms[-1]])
+    miss_rate = np.concatenate([[1.0], 1 - hits / hits[-1]])
+    length = np.concatenate([[0.0], np.cumsum(np.diff(alarm_rate) - np.diff(miss_rate))])  # along the curve
+    kept = np.unique(np.searchsorted(length, np.linspace(0, 2, points)).clip(max=len(length) - 1))
+    kept = np.union1d(kept, [0, len(length) - 1])
+    return alarm_rate[kept], miss_rate[kept]
+
+
 def proportion(hits: int, trials: int) -> Interval:
     """A share with its Wilson interval."""
     if not trials:

@@ -18,6 +18,7 @@ from auricle.models.network import NetworkConfig
 from auricle.pipelines.acoustic_data import AcousticData
 from auricle.pipelines.augment import AugmentConfig
 from auricle.pipelines.keyword_data import KeywordData
+from auricle.pipelines.own_words import OwnWords
 from auricle.pipelines.vad_data import VadData
 
 TASK_NAMES = ("vad", "keyword", "acoustic")
@@ -74,6 +75,7 @@ class Recipe:
     network: NetworkConfig
     vad: VadData = field(default_factory=VadData)
     keyword: KeywordData = field(default_factory=KeywordData)
+    own: OwnWords = field(default_factory=OwnWords)
     acoustic: AcousticData = field(default_factory=AcousticData)
     frontend: FrontendConfig = field(default_factory=FrontendConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -169,4 +171,5 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
 def as_table(recipe: Recipe) -> dict[str, Any]:
     """The recipe as plain values, without the data of the other tasks."""
     table = dataclasses.asdict(recipe)
-    return {key: value for key, value in table.items() if key == recipe.task or key not in TASK_NAMES}
+    unused = {name for name in TASK_NAMES if name != recipe.task} | (set() if recipe.own.words else {"own"})
+    return {key: value for key, value in table.items() if key not in unused}

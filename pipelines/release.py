@@ -21,6 +21,7 @@ LICENCES = {
     "librispeech": "CC BY 4.0 (LibriSpeech)",
     "ljspeech": "public domain (LJSpeech 1.1)",
     "noise": "CC BY 3.0 (ESC-10); per file CC0, public domain, CC BY, CC BY-SA (Blanket); CC BY 4.0; CC BY",
+    "own": "the user's own",
     "rooms": "CC BY 4.0 (OpenAIR); Apache-2.0 (web-audio-samples)",
     "speechcommands": "CC BY 4.0 (Google Speech Commands)",
     "speechocean762": "free for commercial and non-commercial use (speechocean762)",

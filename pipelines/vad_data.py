@@ -95,13 +95,15 @@ class VadPlanner:
 
     def _speech(self, rng: np.random.Generator) -> Piece:
         for _ in range(ATTEMPTS):
-            samples, targets = self.label(self.draw_speech(rng), rng.uniform(0.9, 1.1))
+            clip = self.draw_speech(rng)
+            samples, targets = self.label(clip, rng.uniform(0.9, 1.1))
             if (targets != IGNORE).any():
                 break
         hops = min(len(targets), int(rng.uniform(self.data.shortest_s, self.data.longest_s) * 100))
         start = int(rng.integers(len(targets) - hops + 1))
         cut = samples[start * HOP_SAMPLES : (start + hops) * HOP_SAMPLES]
-        return Piece(cut * np.float32(10 ** (rng.uniform(-6, 6) / 20)), targets[start : start + hops])
+        louder = np.float32(10 ** (rng.uniform(-6, 6) / 20))
+        return Piece(cut * louder, targets[start : start + hops], note=clip)
 
     def label(self, clip: Clip, speed: float = 1.0) -> tuple[Floats, Targets]:
         """Returns a clip at the reference level, `(N,)`, and its targets, `(N // 160,)`."""

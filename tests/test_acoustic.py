@@ -14,9 +14,9 @@ from auricle.models.lexicon import Lexicon
 from auricle.models.phones import INDEX, PHONES
 from auricle.pipelines import evaluate_acoustic
 from auricle.pipelines.acoustic_data import plan_epoch
+from auricle.pipelines.acoustic_report import evaluate_acoustic as report
 from auricle.pipelines.acoustic_task import AcousticTask
 from auricle.pipelines.corpus import Corpus
-from auricle.pipelines.evaluate import evaluate_acoustic as report
 from auricle.pipelines.recipe import Recipe, load_recipe
 from auricle.pipelines.release import write_model
 from auricle.pipelines.train import Trainer
@@ -99,6 +99,10 @@ def test_the_report_names_sets_and_conditions(
     clean = figures["phone_error_rate"][0]
     assert clean["search"]["low"] <= clean["search"]["value"] <= clean["search"]["high"]
     assert clean["search"]["value"] <= clean["greedy"]["value"] < 0.95
+    assert clean["nearest"]["value"] <= clean["search"]["value"]
+    noisy = report(trained[0], corpus, "dev", (20.0, 0.0))[1]["phone_error_rate"]
+    assert [row["condition"] for row in noisy] == ["clean", "20 dB", "0 dB"]
+    assert noisy[2]["greedy"]["value"] > noisy[0]["greedy"]["value"]
     with pytest.raises(DataError, match="refused to read split 'eval'"):
         report(trained[0], corpus, "eval")
 

@@ -19,7 +19,7 @@ from auricle.pipelines.evaluate_keyword import (
     level_group,
     operating_points,
 )
-from auricle.pipelines.evaluate_vad import Streams, judge
+from auricle.pipelines.evaluate_vad import Streams, judge, listen
 from auricle.pipelines.keyword_report import draw_keyword, keyword_text
 from auricle.pipelines.metrics import Interval, bootstrap, proportion, rate_per_hour, roc_auc
 from auricle.pipelines.streams import Piece, Placed
@@ -169,6 +169,7 @@ def test_detectors_are_judged_on_the_same_frames() -> None:
     targets = np.tile(np.array([0, 1, 1, 0, -1], np.int64), (3, 8))
     speech = np.repeat((targets == 1) * 0.5, 480, axis=1).astype(np.float32)
     streams = Streams(speech, 0.001 * np.ones_like(speech), targets)
-    loudness = judge(streams, {"loud": lambda row: row.reshape(-1, 480).mean(1)})["loud"]
+    scores = listen(streams, {"loud": lambda row: row.reshape(-1, 480).mean(1)})
+    loudness = judge(streams, scores)["loud"]
     assert loudness["0 dB"].value == 1.0
     assert set(loudness) == {"0 dB", "5 dB", "10 dB", "0-10 dB"}

@@ -207,7 +207,7 @@ def test_settings_are_checked() -> None:
         load_recipe("vad", ["training.steps=many"])
     with pytest.raises(ConfigError, match="key=value"):
         load_recipe("vad", ["network.cell"])
-    with pytest.raises(ConfigError, match="shipped are acoustic, acoustic-small, keyword, vad"):
+    with pytest.raises(ConfigError, match="shipped are acoustic, acoustic-small, keyword, own-words, vad"):
         load_recipe("song")
 
 

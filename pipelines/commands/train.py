@@ -4,6 +4,12 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from auricle.pipelines.corpus import Corpus
+    from auricle.pipelines.own_task import OwnWordsTask
+    from auricle.pipelines.recipe import Recipe
 
 HELP = "train a voice-activity, keyword, acoustic or language model"
 
@@ -13,13 +19,16 @@ Trains a streaming model and writes it as a .safetensors file that `run`, `strea
   auricle train vad     --data ../shared/data --work runs
   auricle train keyword --data ../shared/data --work runs --set network.cell=lstm
   auricle train acoustic --recipe acoustic-small --data ../shared/data --work runs --minutes 30
+  auricle train keyword --words lamp,door --recordings my-words --work runs
 
 The data folder holds sets of recordings with manifests (see docs/training.md). They are decoded once into
 the work folder (5 GB for all of them). A run lives in WORK/NAME: log.csv and curve.png show how it goes. It
 can be stopped at any time with Ctrl-C or --minutes; the same command continues it, with the same result as
 if it had never stopped. A recipe's settings are changed with --set:
 network.cell=lstm (gru, rnn, attention, or several: gru+lstm), network.hidden=128, training.steps=3000,
-augment.noise_part=0.5; --show prints them all.
+augment.noise_part=0.5; --show prints them all. With --words a model for your own words is learnt from
+FOLDER/lamp/*.wav and so on (see docs/training.md); there --data is optional, and brings talk that holds no
+such word.
 
 A language model is learnt from texts, the training transcripts and everyday sentences; no sentence
 of the dev and eval manifests gets into it. --out NAME.arpa.gz writes ARPA, NAME.lm.xz the compact format:
@@ -27,13 +36,17 @@ of the dev and eval manifests gets into it. --out NAME.arpa.gz writes ARPA, NAME
   auricle train lm --data ../shared/data --text books/*.txt --set words=30000 --out my.lm.xz
 """
 
+DATA = Path("../shared/data")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description = DESCRIPTION
     parser.add_argument("task", choices=("vad", "keyword", "acoustic", "lm"), help="what to learn")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the sets")
+    parser.add_argument("--data", type=Path, help=f"folder of the sets (default {DATA}; for --words, none)")
+    parser.add_argument("--words", metavar="WORD,WORD", help="your own words to spot (keyword only)")
+    parser.add_argument("--recordings", type=Path, metavar="FOLDER", help="recordings of your own words")
     parser.add_argument(
         "--work", type=Path, default=Path("runs"), help="folder for decoded audio, checkpoints and logs"
     )
@@ -59,9 +72,9 @@ def run(args: argparse.Namespace) -> int:
     """Trains, then writes the model and its record."""
     if args.task == "lm":
         return _train_lm(args)
-    from auricle.pipelines.recipe import as_table, load_recipe
+    from auricle.pipelines.recipe import as_table
 
-    recipe = load_recipe(args.task, args.settings, args.recipe)
+    recipe = _recipe(args)
     if args.show:
         import json
 
@@ -77,12 +90,15 @@ def run(args: argparse.Namespace) -> int:
     if args.fresh:
         for name in ("last.pt", "best.pt"):
             (folder / name).unlink(missing_ok=True)
-    trainer = Trainer(recipe, Corpus(args.data, args.work), folder, device=args.device, loaders=args.loaders)
+    corpus = Corpus(args.data or args.recordings or DATA, args.work)
+    task = _own_task(args, corpus, recipe)
+    trainer = Trainer(recipe, corpus, folder, task, device=args.device, loaders=args.loaders)
     if trainer.resume():
         print(f"continuing {recipe.name} at step {trainer.progress.step}", file=sys.stderr)
     progress = trainer.run(args.minutes)
     finished = progress.step >= recipe.training.steps
     settings = [word for setting in args.settings for word in ("--set", setting)]
+    settings += ["--words", args.words] if args.words else []
     command = shlex.join(["auricle", "train", args.task, *settings])  # no folders: they are this machine's
     out = args.out or folder / f"{recipe.name}.safetensors"
     digest = write_model(trainer, out, command)
@@ -102,8 +118,32 @@ def _train_lm(args: argparse.Namespace) -> int:
     if args.show:
         print(recipe)
         return 0
-    print(train_lm(args.text, args.data, args.out or args.work / "lm.lm.xz", recipe))
+    print(train_lm(args.text, args.data or DATA, args.out or args.work / "lm.lm.xz", recipe))
     return 0
+
+
+def _recipe(args: argparse.Namespace) -> "Recipe":
+    from auricle.configs.errors import ConfigError
+    from auricle.pipelines.own_task import own_recipe
+    from auricle.pipelines.recipe import load_recipe
+
+    if not args.words and not args.recordings:
+        return load_recipe(args.task, args.settings, args.recipe)
+    if args.task != "keyword" or not (args.words and args.recordings):
+        raise ConfigError(
+            "expected both --words and --recordings, with `train keyword`: the words to spot, and the folder "
+            "that has a sub-folder of recordings for each"
+        )
+    return own_recipe(args.words.split(","), args.settings, args.recipe)
+
+
+def _own_task(args: argparse.Namespace, corpus: "Corpus", recipe: "Recipe") -> "OwnWordsTask | None":
+    if not args.words:
+        return None
+    from auricle.models.frontend import LogMel
+    from auricle.pipelines.own_task import OwnWordsTask
+
+    return OwnWordsTask(corpus, recipe, LogMel(recipe.frontend), args.recordings)
 
 
 def _check_device(device: str) -> None:
