@@ -1,6 +1,7 @@
 """The recordings that come with Auricle, and what a subscriber must hear in them."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,24 +11,21 @@ FOLDER = Path(__file__).parent / "recordings"
 
 
 class Expectation(NamedTuple):
-    """An event that must arrive: `type` (and `label`, if any) dated within [after_s, before_s]."""
+    """An event that must arrive: `type`, dated within [after_s, before_s], with all that `data` names."""
 
     type: str
     after_s: float
     before_s: float
-    label: str = ""
+    data: Mapping[str, Any] = {}
 
     def matches(self, event: Event) -> bool:
         """Whether `event` is the one."""
-        return (
-            event.type == self.type
-            and self.after_s <= event.t <= self.before_s
-            and event.data.get("label", "") == self.label
-        )
+        dated = event.type == self.type and self.after_s <= event.t <= self.before_s
+        return dated and all(event.data.get(key) == value for key, value in self.data.items())
 
     def __str__(self) -> str:
         """Says what was expected, and when."""
-        what = f"{self.type} '{self.label}'" if self.label else self.type
+        what = " ".join((self.type, *(f"{key} {value!r}" for key, value in self.data.items())))
         return f"{what} between {self.after_s:.1f} and {self.before_s:.1f} s"
 
 
