@@ -1,0 +1,89 @@
+"""Figures of commands as Markdown, as plain values, and as a picture."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from auricle.pipelines.metrics import Interval
+
+
+def command_text(figures: Mapping[str, Any], made_up: bool) -> str:
+    """The figures as Markdown."""
+    graph, outside = figures["graph"], figures["outside"]
+    with_peer = any("pocketsphinx" in row for row in figures["rows"])
+    header = [
+        "condition",
+        "intent and all slots right",
+        "intent right",
+        "any event",
+        "delay p50 / p95",
+        "cost",
+    ]
+    header += ["PocketSphinx: all right", "cost"] if with_peer else []
+    lines = [header, ["---"] * len(header)]
+    for row in figures["rows"]:
+        delays = [row["delay_p50_s"], row["delay_p95_s"]]
+        shown = " / ".join("–" if delay is None else f"{1000 * delay:.0f}" for delay in delays) + " ms"
+        line = [row["condition"], *(_percent(row[key]) for key in ("all_right", "intent_right", "any_event"))]
+        line += [shown, f"{100 * row['cost']:.1f} %"]
+        if peer := row.get("pocketsphinx"):
+            line += [_percent(peer["all_right"]), f"{100 * peer['cost']:.1f} %"]
+        lines.append(line)
+    rate = outside["per_hour"]
+    source = (
+        "The commands are a stand-in: recorded sentences, each a template of its own in which up to six words "
+        "are slots with twenty values. "
+        if made_up
+        else ""
+    )
+    return (
+        f"Commands in a stream, {figures['split']}: {figures['rows'][0]['commands']} recordings of "
+        f"{figures['words']:.1f} words and {figures['slots']:.1f} slots on average. {source}Noise is recorded "
+        f"noise of the same split; 95 % intervals. Options: {' '.join(figures['options']) or 'none'}.\n\n"
+        + "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        + f"\n\nSpeech outside the grammar, {outside['hours']:.2f} h with its pauses: {outside['events']} false "
+        f"commands, {rate.value:.1f} [{rate.low:.1f}, {rate.high:.1f}] an hour.\n\n"
+        f"The graph has {graph['states']} states, was compiled in {graph['compile_s']:.2f} s, and its search takes "
+        f"{graph['frame_ms']:.3f} ms of processor time for each output of the model. The delay counts from the end "
+        "of speech to the event; the cost is the processor time of the whole stream for each second of audio.\n"
+    )
+
+
+def _percent(value: Interval) -> str:
+    return f"{100 * value.value:.1f} [{100 * value.low:.1f}, {100 * value.high:.1f}] %"
+
+
+def plain(value: Any) -> Any:
+    """Turns intervals into what JSON can hold."""
+    if isinstance(value, Interval):
+        return value._asdict()
+    if isinstance(value, Mapping):
+        return {key: plain(entry) for key, entry in value.items()}
+    return [plain(entry) for entry in value] if isinstance(value, list) else value
+
+
+def draw_commands(figures: Mapping[str, Any], path: Path) -> None:
+    """Draws the share of commands that are right, by condition, with intervals."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6, 3.5), layout="constrained")
+    series = {"Auricle": [row["all_right"] for row in figures["rows"]]}
+    if all("pocketsphinx" in row for row in figures["rows"]):
+        series["PocketSphinx"] = [row["pocketsphinx"]["all_right"] for row in figures["rows"]]
+    for number, (name, values) in enumerate(series.items()):
+        places = [place + 0.35 * number for place in range(len(values))]
+        heights = [100 * value.value for value in values]
+        errors = [
+            [100 * (value.value - value.low) for value in values],
+            [100 * (value.high - value.value) for value in values],
+        ]
+        axes.bar(places, heights, 0.33, yerr=errors, capsize=3, label=name)
+    axes.set_xticks(range(len(figures["rows"])), [row["condition"] for row in figures["rows"]])
+    axes.set_ylabel("intent and all slots right (%)")
+    axes.set_ylim(0, 100)
+    axes.legend()
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)

@@ -1,0 +1,273 @@
+"""Commands judged as a user gets them: recordings in a stream, through `auricle stream --grammar`.
+
+The recordings follow each other with pauses, clean or in recorded noise, in one file; a command is right if
+the one event that comes for it has its intent and all its slots. Speech outside the grammar makes another
+stream, in which every event is false. PocketSphinx, where it is installed, hears the same recordings cut out
+one by one, with the same grammar as a finite state graph; without a threshold of its own, it is only judged
+on commands.
+
+Shape letters: N samples.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import soundfile
+
+from auricle.configs.errors import DataError
+from auricle.models.decoding import search
+from auricle.models.decoding.graph import compile_text
+from auricle.models.decoding.templates import FINAL, START, Tag, WordNetwork, parse_network
+from auricle.models.lexicon import Lexicon, normalise
+from auricle.pipelines.acoustic_data import AcousticData
+from auricle.pipelines.command_trials import Trial, Trials
+from auricle.pipelines.corpus import SAMPLE_RATE, Corpus
+from auricle.pipelines.metrics import proportion, rate_per_hour
+from auricle.pipelines.sounds import NoisePlanner, noise_clips, read_clip, speech_at_reference
+from auricle.pipelines.streams import EndlessStream
+from auricle.pipelines.targets import HOP_SAMPLES, Floats, hop_levels_db
+
+CONDITIONS_DB = (None, 12.0, 6.0)
+SEED = 61_000
+PAUSE_SAMPLES = 3 * SAMPLE_RATE
+"""Between recordings: longer than the silence that ends any utterance."""
+FAINT_DB = -80.0
+SPEECH_BELOW_DB = 30.0
+"""Hops so much fainter than the loudest are no speech."""
+TIMED_FRAMES = 400
+
+Recogniser = Callable[[Floats], list[str]]
+Event = Mapping[str, Any]
+
+
+class Laid(NamedTuple):
+    """A recording in its stream."""
+
+    trial: Trial
+    start_sample: int
+    end_sample: int
+    speech_end: int
+
+
+def lay_out(
+    corpus: Corpus, trials: Sequence[Trial], noise: NoisePlanner | None, snr_db: float
+) -> tuple[Floats, list[Laid]]:
+    """Puts recordings into one stream `(N,)`, pauses between them, noise all along if wanted."""
+    parts, laid, place = [np.zeros(PAUSE_SAMPLES, np.float32)], [], PAUSE_SAMPLES
+    for trial in trials:
+        samples = speech_at_reference(read_clip(corpus, trial.clip))
+        levels = hop_levels_db(samples)
+        last = int(np.flatnonzero(levels > levels.max() - SPEECH_BELOW_DB)[-1])
+        end = place + len(samples)
+        laid.append(Laid(trial, place, end, place + (last + 1) * HOP_SAMPLES))
+        parts += [samples, np.zeros(PAUSE_SAMPLES, np.float32)]
+        place = end + PAUSE_SAMPLES
+    stream = np.concatenate(parts)
+    if noise is None:
+        rng = np.random.default_rng(SEED)
+        faint = rng.standard_normal(len(stream)).astype(np.float32)
+        return stream + faint * np.float32(10 ** (FAINT_DB / 20)), laid
+    heard = EndlessStream(noise.recorded_piece, (SEED,)).take(-(-len(stream) // HOP_SAMPLES))[0]
+    return stream + heard[: len(stream)] * np.float32(10 ** (-snr_db / 20)), laid
+
+
+def stream_events(stream: Floats, grammar: str, options: Sequence[str]) -> tuple[list[Event], float]:
+    """Runs a stream through `auricle stream`; its commands, and the processor time it took (s).
+
+    Raises:
+        DataError: the command failed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path, sentences = Path(folder) / "stream.flac", Path(folder) / "grammar.yaml"
+        soundfile.write(path, np.clip(stream, -1, 1), SAMPLE_RATE)
+        sentences.write_text(grammar, encoding="utf-8")
+        command = [sys.executable, "-m", "auricle.configs.cli", "stream", str(path), "--jsonl"]
+        before = _child_seconds()
+        done = subprocess.run(
+            [*command, "--grammar", str(sentences), *options], capture_output=True, check=False
+        )
+    if done.returncode:
+        raise DataError(f"`auricle stream` failed: {done.stderr.decode(errors='replace').strip()}")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    return [event for event in events if event["type"] == "command"], _child_seconds() - before
+
+
+def _child_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def judge(laid: Sequence[Laid], events: Sequence[Event]) -> dict[str, Any]:
+    """Counts what is right: intent and all slots of the one event for each recording."""
+    starts = np.array([one.start_sample for one in laid])
+    owned: list[list[Event]] = [[] for _ in laid]
+    for event in events:
+        place = int(np.searchsorted(starts, event["data"]["end_sample"], side="right")) - 1
+        owned[max(0, place)].append(event)
+    right = intents = heard = 0
+    delays = []
+    for one, own in zip(laid, owned, strict=True):
+        heard += bool(own)
+        if len(own) == 1 and own[0]["data"]["intent"] == one.trial.intent:
+            intents += 1
+            right += own[0]["data"]["slots"] == dict(one.trial.slots)
+            delays.append((own[0]["sample"] - one.speech_end) / SAMPLE_RATE)
+    return {
+        "commands": len(laid),
+        "all_right": proportion(right, len(laid)),
+        "intent_right": proportion(intents, len(laid)),
+        "any_event": proportion(heard, len(laid)),
+        "delay_p50_s": float(np.median(delays)) if delays else None,
+        "delay_p95_s": float(np.percentile(delays, 95)) if delays else None,
+    }
+
+
+def understand(network: WordNetwork, words: Sequence[str]) -> Tag | None:
+    """What a sentence of the grammar means; None if it is outside."""
+    jumps: dict[int, list[tuple[int, int]]] = {}
+    for jump in network.jumps:
+        jumps.setdefault(jump.source, []).append((jump.target, jump.tag))
+    arcs: dict[tuple[int, str], list[tuple[int, int]]] = {}
+    for arc in network.words:
+        arcs.setdefault((arc.source, arc.word), []).append((arc.target, arc.tag))
+
+    def closed(reached: dict[int, Tag]) -> dict[int, Tag]:
+        waiting = list(reached)
+        while waiting:
+            place = waiting.pop()
+            for target, tag in jumps.get(place, ()):
+                if target not in reached:
+                    reached[target] = _joined(reached[place], network.tags[tag])
+                    waiting.append(target)
+        return reached
+
+    reached = closed({START: Tag()})
+    for word in words:
+        found = {
+            target: _joined(before, network.tags[tag])
+            for place, before in reached.items()
+            for target, tag in arcs.get((place, word), ())
+        }
+        reached = closed(found)
+    return reached.get(FINAL)
+
+
+def _joined(one: Tag, other: Tag) -> Tag:
+    return Tag(one.intent or other.intent, (*one.slots, *other.slots))
+
+
+def sphinx(network: WordNetwork) -> Recogniser:
+    """PocketSphinx with the network as its grammar, in its own words where it knows them.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    from pocketsphinx import Decoder
+
+    decoder = Decoder(samprate=SAMPLE_RATE, lm=None, loglevel="FATAL")
+    lexicon = Lexicon()
+    for word in dict.fromkeys(arc.word for arc in network.words):
+        if decoder.lookup_word(word) is None:
+            decoder.add_word(word, " ".join(lexicon.spoken(word)[0]), True)
+    ways: list[tuple[Any, ...]] = [(arc.source, arc.target, 1.0, arc.word) for arc in network.words]
+    ways += [(jump.source, jump.target, 1.0) for jump in network.jumps]
+    decoder.add_fsg("grammar", decoder.create_fsg("grammar", START, FINAL, ways))
+    decoder.activate_search("grammar")
+    floor = np.random.default_rng(SEED)
+
+    def recognise(samples: Floats) -> list[str]:
+        faint = floor.standard_normal(len(samples)) * 1e-3  # its running mean suffers from digital silence
+        decoder.start_utt()
+        decoder.process_raw(
+            (np.clip(samples + faint, -1, 1) * 32767).astype(np.int16).tobytes(), full_utt=True
+        )
+        decoder.end_utt()
+        found = decoder.hyp()
+        return [] if found is None else [word.partition("(")[0] for word in found.hypstr.split()]
+
+    return recognise
+
+
+def beside(
+    recogniser: Recogniser, network: WordNetwork, stream: Floats, laid: Sequence[Laid]
+) -> dict[str, Any]:
+    """The same recordings for another recogniser, cut out with half a second around them."""
+    started, right, length = time.process_time(), 0, 0
+    for one in laid:
+        cut = stream[max(0, one.start_sample - SAMPLE_RATE // 2) : one.end_sample + SAMPLE_RATE // 2]
+        length += len(cut)
+        meant = understand(network, recogniser(cut))
+        right += meant is not None and (meant.intent, dict(meant.slots)) == (
+            one.trial.intent,
+            dict(one.trial.slots),
+        )
+    used_s = time.process_time() - started
+    return {"all_right": proportion(right, len(laid)), "cost": used_s / (length / SAMPLE_RATE)}
+
+
+def search_cost(grammar: str) -> dict[str, float]:
+    """Size of the graph, time to compile it, and processor time of its search in each second of audio."""
+    started = time.process_time()
+    graph = compile_text(grammar)
+    compile_s = time.process_time() - started
+    rows = np.random.default_rng(SEED).dirichlet(np.full(40, 0.1), TIMED_FRAMES).astype(np.float32)
+    config, state = search.SearchConfig(), search.begin(graph)
+    started = time.process_time()
+    for row in rows:
+        state = search.step(row, state, config)
+        search.progress(state)
+    per_frame = (time.process_time() - started) / TIMED_FRAMES
+    return {"states": len(graph.labels), "compile_s": compile_s, "frame_ms": 1000 * per_frame}
+
+
+def evaluate_commands(
+    corpus: Corpus, trials: Trials, split: str, options: Sequence[str], *, most: int = 0
+) -> dict[str, Any]:
+    """Figures of commands in each condition, and of speech outside the grammar.
+
+    Args:
+        corpus: where the recordings are.
+        trials: what is said.
+        split: whose noise is added, "dev" or "eval".
+        options: of `auricle stream`, such as --config.
+        most: commands, and recordings outside the grammar, at most; 0 for all.
+    """
+    commands = trials.commands[: most or None]
+    network = parse_network(trials.grammar, "grammar")
+    planner = NoisePlanner(
+        corpus, noise_clips(corpus, AcousticData().noise.sets, split), (), AcousticData().noise
+    )
+    try:
+        peer: Recogniser | None = sphinx(network)
+    except ImportError:
+        peer = None
+    load_s = stream_events(np.zeros(SAMPLE_RATE, np.float32), trials.grammar, options)[1]
+    rows = []
+    for snr_db in CONDITIONS_DB:
+        stream, laid = lay_out(corpus, commands, planner if snr_db else None, snr_db or 0.0)
+        events, used_s = stream_events(stream, trials.grammar, options)
+        row = {"condition": f"{snr_db:.0f} dB" if snr_db else "clean", **judge(laid, events)}
+        row["cost"] = (used_s - load_s) / (len(stream) / SAMPLE_RATE)
+        if peer is not None:
+            row["pocketsphinx"] = beside(peer, network, stream, laid)
+        rows.append(row)
+    stream, _ = lay_out(corpus, trials.others[: most or None], None, 0.0)
+    false = len(stream_events(stream, trials.grammar, options)[0])
+    hours = len(stream) / SAMPLE_RATE / 3600
+    return {
+        "split": split,
+        "options": list(options),
+        "rows": rows,
+        "outside": {"hours": hours, "events": false, "per_hour": rate_per_hour(false, hours)},
+        "graph": search_cost(trials.grammar),
+        "words": float(np.mean([len(normalise(trial.clip.text)) for trial in commands])),
+        "slots": float(np.mean([len(trial.slots) for trial in commands])),
+    }

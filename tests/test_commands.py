@@ -1,0 +1,212 @@
+"""Commands through the whole pipeline, on made-up speech: chunk sizes, wake phrases, grammars that change."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from jsonschema import Draft202012Validator
+from tone_engine import ACOUSTIC, RATE, ToneEngine, hush, speak
+
+from auricle.configs.errors import ConfigError, ModelError
+from auricle.configs.grammars import find_grammar
+from auricle.configs.loader import load
+from auricle.configs.settings import CommandSettings, Settings
+from auricle.daemon import event_data
+from auricle.daemon.bus import RecordingPublisher
+from auricle.daemon.command_decoder import CommandDecoder, Grammar, command_detector
+from auricle.daemon.detectors import Draft, VadDetector, build_detectors
+from auricle.daemon.events import Event, Sequencer
+from auricle.daemon.offline import stream_blocks
+from auricle.daemon.selftest import same_event
+from auricle.daemon.stream import Shared
+
+SCHEMA = Path(__file__).parent.parent / "daemon/schema/event-v1.json"
+GRAMMAR = """
+intents:
+  Light: {data: [{sentences: ["turn (on|off) the {area} light"], slots: {domain: light}}]}
+lists: {area: {values: [kitchen, garage, {in: play room, out: 7}]}}
+"""
+QUIET = ("keyword.enabled=false", "level.enabled=false", "commands.enabled=true")
+
+
+@pytest.fixture(name="engine", scope="module")
+def _engine() -> ToneEngine:
+    return ToneEngine()
+
+
+@pytest.fixture(name="grammar")
+def _grammar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = tmp_path / "my.yaml"
+    path.write_text(GRAMMAR)
+    return path
+
+
+class WakesAt:
+    """A detector that reports a wake phrase at given samples: (end, when it is decided)."""
+
+    model = ACOUSTIC
+    tail_samples = 0
+
+    def __init__(self, *places: tuple[int, int]) -> None:
+        self.places = places
+
+    def initial_state(self) -> None:
+        return None
+
+    def decide(
+        self, posterior: Any, end_samples: Sequence[int], state: None, cues: Sequence[Draft]
+    ) -> tuple[list[Draft], None]:
+        found = []
+        for sample in end_samples:
+            for end, decided in self.places:
+                if sample - ACOUSTIC.frame_samples < decided <= sample:
+                    data = {"phrase": "hey", "score": 0.9, "start": 0.0, "end": end / RATE}
+                    data |= {"start_sample": 0, "end_sample": end}
+                    found.append(Draft("wake", sample, data, ACOUSTIC.name))
+        return found, None
+
+    def finish(self, end_sample: int, last_sample: int, state: None) -> tuple[list[Draft], None]:
+        return [], None
+
+
+def run(samples: np.ndarray, engine: ToneEngine, options: Settings) -> list[Event]:
+    sink = RecordingPublisher()
+    shared = Shared(options, engine, tuple(build_detectors(options, engine)), sink, Sequencer())
+    stream_blocks([samples], RATE, shared, "toy")
+    return sink.events
+
+
+def configured(grammar: Path, *overrides: str) -> Settings:
+    return load(None, (*QUIET, f'commands.grammar="{grammar}"', *overrides))
+
+
+def commands(events: list[Event]) -> list[dict[str, Any]]:
+    return [event.data for event in events if event.type == "command"]
+
+
+TALK = np.concatenate(
+    [
+        speak("turn on the kitchen light"),
+        speak("seven sheep go home now"),
+        speak("turn off the play room light"),
+    ]
+)
+
+
+def test_what_is_in_the_grammar_is_reported_and_nothing_else(engine: ToneEngine, grammar: Path) -> None:
+    events = run(TALK, engine, configured(grammar))
+    first, second = commands(events)
+    assert (first["text"], first["intent"]) == ("turn on the kitchen light", "Light")
+    assert first["slots"] == {"domain": "light", "area": "kitchen"}
+    assert second["slots"] == {"domain": "light", "area": 7}
+    assert min(first["score"], second["score"]) > 0.9
+    validator = Draft202012Validator(json.loads(SCHEMA.read_text("utf-8")))
+    for event in events:
+        validator.validate(json.loads(event.to_json()))
+
+
+def test_words_lie_where_they_were_said(engine: ToneEngine, grammar: Path) -> None:
+    (command,) = commands(run(speak("turn on the kitchen light"), engine, configured(grammar)))
+    place = 0.6
+    for word, phones in zip(command["words"], (3, 2, 2, 5, 3), strict=True):
+        assert word["start"] == pytest.approx(place, abs=0.06)
+        place += phones * 0.12
+        assert word["end"] == pytest.approx(place, abs=0.06)
+    assert command["start"] == command["words"][0]["start"]
+
+
+@pytest.mark.parametrize("chunk_ms", [20, 70, 330, 900])
+def test_chunk_size_changes_nothing(engine: ToneEngine, grammar: Path, chunk_ms: int) -> None:
+    expected = run(TALK, engine, configured(grammar, "pipeline.chunk_ms=10"))
+    found = run(TALK, engine, configured(grammar, f"pipeline.chunk_ms={chunk_ms}"))
+    assert len(commands(expected)) == 2
+    assert len(found) == len(expected)
+    assert all(same_event(one, other) for one, other in zip(found, expected, strict=True))
+
+
+WOKEN = ("commands.after_wake=true", 'wake=[{phrase="hey"}]', "commands.window_ms=1500")
+
+
+def woken(grammar: Path, *overrides: str) -> Settings:
+    return configured(grammar, *WOKEN, *overrides)
+
+
+def run_woken(
+    samples: np.ndarray, engine: ToneEngine, options: Settings, *places: tuple[int, int]
+) -> list[Event]:
+    """As `run`, with the detectors put together by hand: the wake phrases are not searched for."""
+    sink = RecordingPublisher()
+    vad = VadDetector(engine.load("vad"), options.vad)
+    detectors = (vad, WakesAt(*places), command_detector(ACOUSTIC, options))
+    stream_blocks([samples], RATE, Shared(options, engine, detectors, sink, Sequencer()), "toy")
+    return sink.events
+
+
+@pytest.mark.parametrize("chunk_ms", [10, 50, 640])
+def test_a_wake_phrase_opens_a_window(engine: ToneEngine, grammar: Path, chunk_ms: int) -> None:
+    options = woken(grammar, f"pipeline.chunk_ms={chunk_ms}")
+    said = speak("hey go turn off the garage light")
+    end = round((0.6 + 4 * 0.12) * RATE)  # of "hey go", in one breath with the command
+    events = run_woken(said, engine, options, (end, end + 2560))
+    (command,) = commands(events)
+    (wake,) = (event for event in events if event.type == "wake")
+    assert command["text"] == "turn off the garage light"
+    assert command["wake_seq"] == wake.seq
+    assert command["start_sample"] >= end
+    assert not commands(run_woken(said, engine, options))
+
+
+def test_the_window_closes(engine: ToneEngine, grammar: Path) -> None:
+    said = np.concatenate([hush(0.5), speak("turn on the garage light")])
+    for end, wanted in ((8000, 1), (-20_000, 0)):
+        samples = np.concatenate([hush(2.0), said])
+        place = 32_000 + end
+        events = run_woken(samples, engine, woken(grammar), (place, place + 640))
+        assert len(commands(events)) == wanted
+
+
+def test_a_changed_grammar_is_used_from_the_next_utterance_on(engine: ToneEngine, grammar: Path) -> None:
+    source = Grammar(grammar)
+    decoder = CommandDecoder(ACOUSTIC, CommandSettings(), source)
+    under_way = decoder.begin()
+    grammar.write_text(GRAMMAR.replace("garage", "cellar"))
+    decoder.begin()  # sees that the file has changed
+    source.join()
+    assert "cellar" in decoder.begin().graph.vocabulary
+    assert "garage" in under_way.graph.vocabulary
+    grammar.write_text("intents: [")
+    decoder.begin()
+    source.join()
+    assert "cellar" in decoder.begin().graph.vocabulary
+    grammar.unlink()
+    decoder.begin()
+    source.join()
+    assert "cellar" in decoder.begin().graph.vocabulary
+
+
+def test_mistakes_in_the_settings_are_named(engine: ToneEngine, grammar: Path) -> None:
+    with pytest.raises(ConfigError, match="shipped grammars commands"):
+        find_grammar("comands")
+    assert find_grammar("commands").name == "commands.yaml"
+    with pytest.raises(ConfigError, match=r"expected vad\.enabled = true"):
+        configured(grammar, "vad.enabled=false")
+    with pytest.raises(ConfigError, match="expected a wake phrase to wait for"):
+        configured(grammar, "commands.after_wake=true")
+    with pytest.raises(ModelError, match="expected 'acoustic'"):
+        CommandDecoder(engine.load("vad"), CommandSettings(), Grammar(grammar))
+
+
+def test_the_shipped_grammar_compiles(tmp_path: Path) -> None:
+    graph = Grammar(find_grammar("commands")).current()
+    intents = {tag.intent for tag in graph.tags} - {""}
+    assert {"TurnOn", "SetTimer", "PlayMusic", "SetTemperature"} <= intents
+
+
+def test_a_command_says_what_its_words_say() -> None:
+    words = [("go", 1600, 3200, 0.5), ("home", 3200, 8000, 1.0)]
+    data = event_data.command("Go", {"where": "home"}, 0.87654321, words)
+    assert (data["text"], data["start"], data["end_sample"], data["score"]) == ("go home", 0.1, 8000, 0.8765)
