@@ -141,7 +141,7 @@ class Transcriber:
 
     def finish(self, state: BeamState) -> list[Word]:
         """The best hypothesis of a whole utterance; a word that was broken off is left out."""
-        return [self._word(state, end) for end in chain(state, self._final_end(state))]
+        return [self._word(state, end) for end in chain(state, self.final_end(state))]
 
     def may_end(self, state: BeamState, cost: float) -> bool:
         """Whether the best hypothesis is at the end of a word after which a sentence may end.
@@ -159,7 +159,8 @@ class Transcriber:
         ends = np.full(len(context), self.model.index[END])
         return self.model.score(context, ends)[0]
 
-    def _final_end(self, state: BeamState) -> int:
+    def final_end(self, state: BeamState) -> int:
+        """The last word end of the best hypothesis of a whole utterance."""
         whole = np.flatnonzero(state.node < self.search.tree.children.shape[1])
         if not len(whole):
             return int(state.trace[int(np.argmax(state.score))])
