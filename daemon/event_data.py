@@ -86,12 +86,18 @@ def transcript_partial(words: Sequence[str], stable_words: int, start_sample: in
     }
 
 
-def transcript_final(words: Sequence[tuple[str, int, int, float]], endpoint: str) -> dict[str, Any]:
-    """What was said; each word with its first sample, its end, and its score. `endpoint` ended it."""
-    start_sample, end_sample = words[0][1], words[-1][2]
+def transcript_final(
+    words: Sequence[tuple[str, int, int, float]], endpoint: str, start_sample: int = 0, end_sample: int = 0
+) -> dict[str, Any]:
+    """What was said; each word with its first sample, its end, and its score. `endpoint` ended it.
+
+    Where there are no words after all, `start_sample` and `end_sample` are those of the utterance.
+    """
+    if words:
+        start_sample, end_sample = words[0][1], words[-1][2]
     return {
         "text": " ".join(word for word, *_ in words),
-        "score": round(sum(score for *_, score in words) / len(words), 4),
+        "score": round(sum(score for *_, score in words) / max(1, len(words)), 4),
         "start": start_sample / SAMPLE_RATE,
         "end": end_sample / SAMPLE_RATE,
         "start_sample": start_sample,

@@ -86,7 +86,7 @@ class TranscriptDecoder:
         return [draft], state._replace(published=text.words)
 
     def finish(self, utterance: Utterance, why: Endpoint, state: TranscriptState) -> list[Draft]:
-        """All words; nothing if there are none."""
+        """All words; nothing if there are none and never were in a partial transcript."""
         words = [
             (
                 word.word,
@@ -96,9 +96,9 @@ class TranscriptDecoder:
             )
             for word in self._transcriber.finish(state.search)
         ]
-        if not words:
+        if not words and not state.published:
             return []
-        data = event_data.transcript_final(words, why)
+        data = event_data.transcript_final(words, why, utterance.start_sample, utterance.end_sample)
         return [Draft("transcript.final", utterance.end_sample, data, self._model.name)]
 
     def _sample(self, frame: int, utterance: Utterance, state: TranscriptState) -> int:

@@ -4,7 +4,7 @@ import gzip
 import json
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +15,16 @@ from auricle.models.lexicon import LARGEST_NUMBER, ONES, number_words
 
 START = re.compile(r"\*\*\* ?START OF.{0,200}?\*\*\*", re.S)
 END = re.compile(r"\*\*\* ?END OF|\nEnd of (?:the )?Project Gutenberg")
-WRITTEN = {
-    r"\[[^\]]*\]|[_*]": "",
-    r"(?<=\d),(?=\d{3})": "",
-    r"\b(mr|mrs|dr|st|etc)\.": lambda found: TITLES[found[1]],
-    r"\d+": lambda found: f" {' '.join(spoken_number(found[0]))} ",
-    r"&": " and ",
-    r"\n\s*\n": ".",
-}
 TITLES = {"mr": "mister", "mrs": "missus", "dr": "doctor", "st": "saint", "etc": "et cetera"}
-PATTERNS = [(re.compile(pattern), spoken) for pattern, spoken in WRITTEN.items()]
+Spoken = str | Callable[[re.Match[str]], str]
+PATTERNS: tuple[tuple[re.Pattern[str], Spoken], ...] = (
+    (re.compile(r"\[[^\]]*\]|[_*]"), ""),
+    (re.compile(r"(?<=\d),(?=\d{3})"), ""),
+    (re.compile(r"\b(mr|mrs|dr|st|etc)\."), lambda found: TITLES[found[1]]),
+    (re.compile(r"\d+"), lambda found: f" {' '.join(spoken_number(found[0]))} "),
+    (re.compile(r"&"), " and "),
+    (re.compile(r"\n\s*\n"), "."),
+)
 LETTERS = b"abcdefghijklmnopqrstuvwxyz'"
 TABLE = bytes(byte if byte in LETTERS else ord("\n") if byte in b".!?" else ord(" ") for byte in range(256))
 QUOTES = re.compile(rb"(?<![a-z])'+|'+(?![a-z])")

@@ -190,5 +190,5 @@ def _largest(gains: Reals, count: int) -> NDArray[np.bool_]:
     """Marks the entries with the largest gains, none below zero."""
     if count < len(gains):
         threshold = np.partition(gains, len(gains) - count)[len(gains) - count]
-        return (gains >= threshold) & (gains >= 0)
-    return gains >= 0
+        return np.asarray((gains >= threshold) & (gains >= 0))
+    return np.asarray(gains >= 0)

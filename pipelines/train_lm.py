@@ -36,8 +36,8 @@ class LmRecipe:
 
     words: int = 30_000
     """Vocabulary."""
-    bigrams: int = 350_000
-    trigrams: int = 350_000
+    bigrams: int = 500_000
+    trigrams: int = 700_000
     transcript_weight: int = 10
     """Training transcripts and everyday sentences count so many times."""
     rare_count: int = 60

@@ -22,7 +22,10 @@ from auricle.models.decoding.ngram import NGram
 from auricle.models.decoding.transcriber import Transcriber
 from auricle.models.lexicon import Lexicon
 from auricle.models.phones import BLANK, INDEX, PHONES, phone_labels
+from auricle.pipelines.corpus import Clip
+from auricle.pipelines.evaluate_transcripts import Laid, collect, word_error_rate
 from auricle.pipelines.ngram_counts import Size, estimate, number_words, vocabulary_of
+from auricle.pipelines.transcript_report import draw_transcripts, transcript_text
 
 SCHEMA = json.loads((Path(__file__).parent.parent / "daemon/schema/event-v1.json").read_text("utf-8"))
 FRAME = 640
@@ -283,3 +286,45 @@ def test_an_utterance_that_is_cut_off_has_a_transcript(transcriber: Transcriber)
     utterance = Utterance(0, len(rows) * FRAME, None, len(rows) * FRAME)
     (final,) = decoder.finish(utterance, "end", state)
     assert final.data["endpoint"] == "end" and final.data["end_sample"] <= len(rows) * FRAME
+
+
+def event(kind: str, text: str, sample: int, **data: Any) -> dict[str, Any]:
+    return {"type": f"transcript.{kind}", "sample": sample, "data": {"text": text, **data}}
+
+
+def clip(identity: str, text: str) -> Clip:
+    return Clip(identity, "talk", "dev", "a.flac", 0, 16_000, "someone", text, "", {})
+
+
+def test_figures_come_from_events() -> None:
+    laid = [
+        Laid(clip("a", "turn on the light"), 1000, 20_000),
+        Laid(clip("b", "all is good"), 60_000, 80_000),
+        Laid(clip("c", "nothing heard"), 120_000, 130_000),
+    ]
+    events = [
+        event("partial", "turn", 9000, stable_chars=4),
+        event("partial", "turn off", 12_000, stable_chars=4),
+        event("final", "turn on", 24_000, end_sample=18_000),
+        event("final", "the light", 36_000, end_sample=33_000),
+        event("partial", "tall is", 70_000, stable_chars=7),
+        event("final", "all is good", 96_000, end_sample=79_000),
+    ]
+    heard_all = collect(laid, events)
+    assert [one.words for one in heard_all] == [["turn", "on", "the", "light"], ["all", "is", "good"], []]
+    assert [one.shown for one in heard_all] == [2, 2, 0]
+    assert [one.changed for one in heard_all] == [1, 1, 0]
+    assert [one.retracted for one in heard_all] == [0, 1, 0]
+    assert heard_all[0].delay_s == pytest.approx(1.0) and np.isnan(heard_all[2].delay_s)
+    rate, said = word_error_rate([one.clip for one in laid], [one.words for one in heard_all])
+    assert said == 9 and rate.value == pytest.approx(2 / 9)
+
+
+def test_a_report_names_both_systems(tmp_path: Path) -> None:
+    row = {"set": "talk", "condition": "clean", "utterances": 2, "words": 9, "changed_share": 0.1}
+    row |= {"stable_retracted": 0, "delay_p50_s": 0.5, "delay_p95_s": None, "cost": 0.03}
+    row |= {"wer": (0.4, 0.3, 0.5), "pocketsphinx_wer": (0.6, 0.5, 0.7)}
+    figures = {"split": "dev", "options": [], "rows": [row]}
+    assert "40.0 [30.0, 50.0] | 60.0 [50.0, 70.0]" in transcript_text(figures)
+    draw_transcripts(figures, tmp_path / "t.png")
+    assert (tmp_path / "t.png").stat().st_size > 5000

@@ -7,8 +7,9 @@ values: a step makes a new one and leaves the old one as it was.
 Shape letters: V labels, H hypotheses, C candidates, Z word ends.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,7 @@ class BeamSettings:
     blank_shift: float = -2.0
     """Added to the blank's log-probability: models trained with CTC say blank too often."""
     lm_weight: float = 0.8
-    word_bonus: float = 0.0
+    word_bonus: float = 1.0
     """Added for every word."""
     beam: float = 14.0
     """Hypotheses so much worse than the best one are dropped."""
@@ -151,7 +152,7 @@ class BeamSearch:
             return self._prune(state, stay, None)
         ended, ends = self._end_words(arrived, state)
         leads = tree.leads_on[arrived.node]
-        inside = _Candidates(*(column[leads] for column in arrived))
+        inside = _Candidates._make(column[leads] for column in arrived)
         state = state._replace(ends=ends)
         return self._prune(state, stay, _join(inside, ended) if len(ended.node) else inside)
 
@@ -176,14 +177,16 @@ class BeamSearch:
         if len(total) > 4 * settings.hypotheses:
             top = np.argpartition(-total, 4 * settings.hypotheses)[: 4 * settings.hypotheses]
             source, node, total = source[top], node[top], total[top]
-            good = np.flatnonzero(good)[top]
+            guess = guess[good][top]
+        else:
+            guess = guess[good]
         new_word = state.node[source] < self._roots
         return _Candidates(
             node,
             state.context[source],
             np.full(len(node), IMPOSSIBLE),
             total.astype(np.float32),
-            state.language[source] + guess[good],
+            state.language[source] + guess,
             np.where(new_word, state.frames - 1, state.begin[source]),
             state.trace[source],
         )
@@ -227,8 +230,7 @@ class BeamSearch:
         )
         if not len(source):
             return ended, ends
-        joined = [np.concatenate(pair) for pair in zip(ends, added, strict=True)]
-        return ended, Ends(*joined)
+        return ended, Ends._make(_joined(ends, added))
 
     def _prune(self, state: BeamState, stay: _Candidates, new: _Candidates | None) -> BeamState:
         """Drops the bad ones, and keeps the better of two that have the same future."""
@@ -240,7 +242,7 @@ class BeamSearch:
             kept, every, score = self._merge(kept, every, score)
         if len(kept) > self.settings.hypotheses:
             kept = kept[np.argpartition(-score[kept], self.settings.hypotheses)[: self.settings.hypotheses]]
-        columns = [column[kept] for column in every]
+        columns: list[Any] = [column[kept] for column in every]
         return state._replace(**dict(zip(_Candidates._fields, columns, strict=True)))
 
     def _merge(self, kept: Ints, every: _Candidates, score: Floats) -> tuple[Ints, _Candidates, Floats]:
@@ -268,7 +270,7 @@ def compact(state: BeamState) -> BeamState:
         used[reached] = True
         reached = np.unique(state.ends.before[reached])
     place = np.cumsum(used) - 1
-    ends = Ends(*(column[used] for column in state.ends))
+    ends = Ends._make(column[used] for column in state.ends)
     return state._replace(trace=place[state.trace], ends=ends._replace(before=place[ends.before]))
 
 
@@ -284,13 +286,18 @@ def chain(state: BeamState, end: int) -> list[int]:
 def shared_end(state: BeamState) -> int:
     """The newest word end that all hypotheses have in common; what led to it can not change any more."""
     before = state.ends.before
-    open_ends = set(state.trace.tolist())
+    open_ends: set[int] = set(state.trace.tolist())
     while len(open_ends) > 1:
         newest = max(open_ends)
         open_ends.remove(newest)
         open_ends.add(int(before[newest]))
-    return open_ends.pop()
+    return int(open_ends.pop())
 
 
 def _join(one: _Candidates, other: _Candidates) -> _Candidates:
-    return _Candidates(*(np.concatenate(pair) for pair in zip(one, other, strict=True)))
+    return _Candidates._make(_joined(one, other))
+
+
+def _joined(one: Iterable[Any], other: Iterable[Any]) -> Iterator[Any]:
+    """The columns of two tables, one behind the other."""
+    return (np.concatenate(pair) for pair in zip(one, other, strict=True))

@@ -113,20 +113,20 @@ def assemble(
             before (for order 2: the word), its last word, log-probability, log back-off weight.
     """
     count = len(words)
-    offsets = [1]  # of each order's states
-    keys, log_probs, backoffs = [], [], [np.zeros(1, np.float32), unigram_backoff.astype(np.float32)]
+    keys: list[Ints] = []
+    log_probs: list[Floats] = []
+    backoffs = [np.zeros(1, np.float32), unigram_backoff.astype(np.float32)]
     renumber = np.arange(count)  # place in the file -> place after sorting, of the order before
     offset = 1
     for history, last, log_prob, backoff in orders:
         key = (offset + renumber[history]) * count + last
         order = np.argsort(key, kind="stable")
-        offset = 1 + count + sum(map(len, keys))
+        offset = 1 + count + sum(len(part) for part in keys)
         renumber = np.empty(len(order), np.int64)
         renumber[order] = np.arange(len(order))
         keys.append(key[order])
         log_probs.append(log_prob[order].astype(np.float32))
         backoffs.append(backoff[order].astype(np.float32))
-        offsets.append(offset)
     all_keys = np.concatenate(keys) if keys else np.zeros(0, np.int64)
     shorter = _shorter(all_keys, count)
     weights = np.concatenate(backoffs)

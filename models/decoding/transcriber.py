@@ -30,16 +30,19 @@ NOT_SAID = frozenset({START, END, UNKNOWN})
 
 
 class Confidence(NamedTuple):
-    """Weights of a logistic regression that tells how likely a word is right; chosen on dev."""
+    """Weights of a logistic regression that tells how likely a word is right, fitted on dev.
 
-    bias: float = 1.9
-    acoustic: float = 1.0
+    `python -m auricle.pipelines.word_scores` fits them.
+    """
+
+    bias: float = 0.514
+    acoustic: float = 1.194
     """Of the acoustic score against the best labels, per phone."""
-    language: float = 0.2
+    language: float = 0.316
     """Of the language score."""
-    behind: float = 0.1
+    behind: float = 0.207
     """Of the distance to the best hypothesis when the word ended, negated."""
-    phones: float = 0.0
+    phones: float = 0.320
     """Of the number of phones."""
 
 
@@ -141,7 +144,7 @@ class Transcriber:
 
     def finish(self, state: BeamState) -> list[Word]:
         """The best hypothesis of a whole utterance; a word that was broken off is left out."""
-        return [self._word(state, end) for end in chain(state, self._final_end(state))]
+        return [self._word(state, end) for end in chain(state, self.final_end(state))]
 
     def may_end(self, state: BeamState, cost: float) -> bool:
         """Whether the best hypothesis is at the end of a word after which a sentence may end.
@@ -159,7 +162,8 @@ class Transcriber:
         ends = np.full(len(context), self.model.index[END])
         return self.model.score(context, ends)[0]
 
-    def _final_end(self, state: BeamState) -> int:
+    def final_end(self, state: BeamState) -> int:
+        """The last word end of the best hypothesis of a whole utterance."""
         whole = np.flatnonzero(state.node < self.search.tree.children.shape[1])
         if not len(whole):
             return int(state.trace[int(np.argmax(state.score))])

@@ -72,4 +72,4 @@ def build_tree(
         best[parent[node]] = max(best[parent[node]], best[node])
     best[:labels] = 0
     first = np.searchsorted(at, np.arange(count + 1))
-    return PrefixTree(children, np.array(label), best, first, words, children.any(1))
+    return PrefixTree(children, np.array(label), best, first, words, np.asarray(children.any(1)))

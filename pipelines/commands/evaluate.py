@@ -16,6 +16,12 @@ nothing is changed any more. Voice activity is judged beside Silero and WebRTC w
 and webrtcvad are installed. Acoustic models are judged by their phone error rate, clean and in noise.
 Both are judged for each source too, and by sex, age, accent and telephone where the manifests know them.
 With --out, pictures (PNG) of what was found lie beside the tables and the JSON.
+
+  auricle evaluate transcripts --split eval --out runs/figures
+  auricle evaluate transcripts --most 40 --set acoustic.model=my.safetensors --set transcript.lm_weight=0.8
+
+judges transcripts by their word error rate, through `auricle stream`, beside PocketSphinx where the package
+pocketsphinx is installed.
 """
 
 
@@ -23,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description = DESCRIPTION
-    parser.add_argument("models", nargs="+", type=Path, help="model files, all of one kind")
+    parser.add_argument("models", nargs="+", type=Path, help="model files, all of one kind; or: transcripts")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the sets")
     parser.add_argument("--work", type=Path, default=Path("runs"), help="folder for decoded audio")
     parser.add_argument("--split", choices=("dev", "eval"), default="dev", help="default dev")
@@ -35,11 +41,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DB",
         help="noise to judge in (default 0 5 10 for voice activity, 10 for acoustic models)",
     )
+    parser.add_argument(
+        "--most", type=int, default=0, metavar="N", help="recordings of each set at most (transcripts only)"
+    )
+    parser.add_argument(
+        "--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="(transcripts only)"
+    )
     parser.add_argument("--out", type=Path, help="folder for NAME-SPLIT.md, NAME-SPLIT.json and pictures")
 
 
 def run(args: argparse.Namespace) -> int:
     """Judges the models."""
+    if args.models == [Path("transcripts")]:
+        return _judge_transcripts(args)
     import json
 
     import torch
@@ -98,3 +112,24 @@ def _check_words(models: list[Path]) -> None:
                 f"{path} knows {', '.join(labels)}; expected the words that are in the data: what a model of "
                 "your own words reaches is in the log.csv of its run"
             )
+
+
+def _judge_transcripts(args: argparse.Namespace) -> int:
+    """Judges what `auricle stream --transcribe` writes down."""
+    import json
+
+    from auricle.pipelines.corpus import Corpus
+    from auricle.pipelines.evaluate_transcripts import evaluate_transcripts
+    from auricle.pipelines.transcript_report import draw_transcripts, transcript_text
+
+    corpus = Corpus(args.data, args.work, allow_eval=args.split == "eval")
+    options = [word for setting in args.settings for word in ("--set", setting)]
+    figures = evaluate_transcripts(corpus, args.split, options, most=args.most)
+    text = transcript_text(figures)
+    print(text)
+    if args.out:
+        args.out.mkdir(parents=True, exist_ok=True)
+        (args.out / f"transcripts-{args.split}.md").write_text(text)
+        (args.out / f"transcripts-{args.split}.json").write_text(json.dumps(figures, indent=1) + "\n")
+        draw_transcripts(figures, args.out / f"transcripts-{args.split}.png")
+    return 0

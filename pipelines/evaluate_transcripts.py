@@ -1,0 +1,244 @@
+"""Transcripts judged as a user gets them: recordings in a stream, through `auricle stream --transcribe`.
+
+The recordings of a set follow each other with pauses, clean or in recorded noise, in one file; what the
+events say is compared with what was read. The same recordings, one by one, go through PocketSphinx with its
+default model where the package is installed.
+
+Shape letters: N samples, U utterances.
+"""
+
+import json
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from auricle.configs.errors import DataError
+from auricle.pipelines.acoustic_data import AcousticData
+from auricle.pipelines.corpus import SAMPLE_RATE, Clip, Corpus
+from auricle.pipelines.metrics import Interval, bootstrap
+from auricle.pipelines.sounds import NoisePlanner, noise_clips, read_clip, speech_at_reference
+from auricle.pipelines.streams import EndlessStream
+from auricle.pipelines.targets import HOP_SAMPLES, Floats, hop_levels_db
+
+SETS = ("librispeech", "commonvoice", "speechocean762", "wuw2")
+SNR_DB = 10.0
+SEED = 60_000
+PAUSE_SAMPLES = 3 * SAMPLE_RATE
+"""Between recordings: longer than the silence that ends any utterance."""
+FAINT_DB = -80.0
+SPEECH_BELOW_DB = 30.0
+"""Hops so much fainter than the loudest are no speech."""
+
+Words = list[str]
+
+
+class Laid(NamedTuple):
+    """A recording in its stream."""
+
+    clip: Clip
+    start_sample: int
+    speech_end: int
+
+
+class Heard(NamedTuple):
+    """What came out for one recording."""
+
+    words: Words
+    shown: int
+    """Different words that partial transcripts showed, each at its place."""
+    changed: int
+    """Those of them that the final transcript does not have there."""
+    retracted: int
+    """Partial transcripts whose stable part the final one contradicts."""
+    delay_s: float
+    """From the end of speech to the last final transcript; NaN without one."""
+
+
+def choose(corpus: Corpus, name: str, split: str, most: int) -> list[Clip]:
+    """The sentences of a set; an even choice of them if there are more than `most` (0: all)."""
+    clips = [clip for clip in corpus.clips(name, split) if clip.text]
+    if not clips:
+        raise DataError(f"no sentences in {name}, split {split}; see `auricle data check`")
+    places = np.linspace(0, len(clips) - 1, min(most or len(clips), len(clips))).astype(int)
+    return [clips[place] for place in places]
+
+
+def lay_out(corpus: Corpus, clips: Sequence[Clip], noise: NoisePlanner | None) -> tuple[Floats, list[Laid]]:
+    """Puts recordings into one stream `(N,)`, pauses between them, with noise all along if wanted."""
+    parts, laid, place = [np.zeros(PAUSE_SAMPLES, np.float32)], [], PAUSE_SAMPLES
+    for clip in clips:
+        samples = speech_at_reference(read_clip(corpus, clip))
+        levels = hop_levels_db(samples)
+        last = int(np.flatnonzero(levels > levels.max() - SPEECH_BELOW_DB)[-1])
+        laid.append(Laid(clip, place, place + (last + 1) * HOP_SAMPLES))
+        parts += [samples, np.zeros(PAUSE_SAMPLES, np.float32)]
+        place += len(samples) + PAUSE_SAMPLES
+    stream = np.concatenate(parts)
+    if noise is None:
+        rng = np.random.default_rng(SEED)
+        faint = rng.standard_normal(len(stream)).astype(np.float32) * np.float32(10 ** (FAINT_DB / 20))
+        return stream + faint, laid
+    heard = EndlessStream(noise.recorded_piece, (SEED,)).take(-(-len(stream) // HOP_SAMPLES))[0]
+    return stream + heard[: len(stream)] * np.float32(10 ** (-SNR_DB / 20)), laid
+
+
+def stream_events(
+    stream: Floats, options: Sequence[str], transcribe: bool = True
+) -> tuple[list[dict[str, Any]], float]:
+    """Runs a stream through `auricle stream`.
+
+    Returns:
+        Its events, and the processor time it took (s).
+
+    Raises:
+        DataError: the command failed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "stream.flac"
+        soundfile.write(path, np.clip(stream, -1, 1), SAMPLE_RATE)
+        command = [sys.executable, "-m", "auricle.configs.cli", "stream", str(path), "--jsonl", *options]
+        before = _child_seconds()
+        done = subprocess.run(
+            [*command, *(["--transcribe"] if transcribe else [])], capture_output=True, check=False
+        )
+    if done.returncode:
+        raise DataError(f"`auricle stream` failed: {done.stderr.decode(errors='replace').strip()}")
+    return [json.loads(line) for line in done.stdout.splitlines()], _child_seconds() - before
+
+
+def _child_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def collect(laid: Sequence[Laid], events: Sequence[Mapping[str, Any]]) -> list[Heard]:
+    """What the events say of each recording: all its final transcripts, one after the other."""
+    starts = np.array([one.start_sample for one in laid])
+    finals: list[list[Mapping[str, Any]]] = [[] for _ in laid]
+    waiting: list[Mapping[str, Any]] = []
+    shown = [np.zeros(3, int) for _ in laid]
+    for event in events:
+        if event["type"] == "transcript.partial":
+            waiting.append(event["data"])
+        if event["type"] != "transcript.final":
+            continue
+        owner = max(0, int(np.searchsorted(starts, event["data"]["end_sample"], side="right")) - 1)
+        finals[owner].append(event)
+        shown[owner] += _flicker(event["data"]["text"], waiting)
+        waiting = []
+    heard = []
+    for one, own, counts in zip(laid, finals, shown, strict=True):
+        words = [word for event in own for word in event["data"]["text"].split()]
+        delay = (own[-1]["sample"] - one.speech_end) / SAMPLE_RATE if own else float("nan")
+        seen, changed, retracted = counts.tolist()
+        heard.append(Heard(words, seen, changed, retracted, delay))
+    return heard
+
+
+def _flicker(text: str, partials: Sequence[Mapping[str, Any]]) -> NDArray[np.int_]:
+    """Words shown, words changed later, and stable parts taken back, of one utterance."""
+    final = text.split()
+    shown = {(place, word) for data in partials for place, word in enumerate(data["text"].split())}
+    changed = sum(place >= len(final) or final[place] != word for place, word in shown)
+    retracted = sum(not text.startswith(data["text"][: data["stable_chars"]]) for data in partials)
+    return np.array([len(shown), changed, retracted])
+
+
+def sphinx() -> Callable[[Floats], Words]:
+    """PocketSphinx with its default model.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    from pocketsphinx import Decoder
+
+    decoder = Decoder(samprate=SAMPLE_RATE, loglevel="FATAL")
+
+    def decode(samples: Floats) -> Words:
+        decoder.start_utt()
+        decoder.process_raw((np.clip(samples, -1, 1) * 32767).astype(np.int16).tobytes(), full_utt=True)
+        decoder.end_utt()
+        found = decoder.hyp()
+        return [] if found is None else re.sub(r"\(\d+\)|<[^>]*>", "", found.hypstr).lower().split()
+
+    return decode
+
+
+def word_error_rate(clips: Sequence[Clip], found: Sequence[Words]) -> tuple[Interval, int]:
+    """Word error rate, its interval by drawing speakers (clips, if they are not known), and words said."""
+    import jiwer
+
+    wrong, said = [], []
+    for clip, words in zip(clips, found, strict=True):
+        wanted = " ".join(clip.text.lower().split())
+        counts = jiwer.process_words(wanted, " ".join(words))
+        wrong.append(counts.substitutions + counts.deletions + counts.insertions)
+        said.append(len(wanted.split()))
+    blocks = np.unique([clip.speaker or clip.id for clip in clips], return_inverse=True)[1]
+    errors, totals = np.bincount(blocks, wrong), np.bincount(blocks, said)
+    rate = bootstrap(lambda rows: float(errors[rows].sum() / totals[rows].sum()), len(totals))
+    return rate, int(sum(said))
+
+
+def evaluate_transcripts(
+    corpus: Corpus, split: str, options: Sequence[str], *, most: int = 0, beside: bool = True
+) -> dict[str, Any]:
+    """Figures of all sets, clean and in noise.
+
+    Args:
+        corpus: where the recordings are.
+        split: "dev" or "eval".
+        options: of `auricle stream`, such as --config.
+        most: recordings of each set at most; 0 for all.
+        beside: whether PocketSphinx hears them too, if it is installed.
+    """
+    try:
+        reference = sphinx() if beside else None
+    except ImportError:
+        reference = None
+    planner = NoisePlanner(
+        corpus, noise_clips(corpus, AcousticData().noise.sets, split), (), AcousticData().noise
+    )
+    load_s = stream_events(np.zeros(SAMPLE_RATE, np.float32), options)[1]
+    rows = []
+    for name in SETS:
+        clips = choose(corpus, name, split, most)
+        for condition, noise in (("clean", None), (f"{SNR_DB:.0f} dB", planner)):
+            stream, laid = lay_out(corpus, clips, noise)
+            events, used_s = stream_events(stream, options)
+            heard = collect(laid, events)
+            rows.append(_row(name, condition, clips, heard, (used_s - load_s) / (len(stream) / SAMPLE_RATE)))
+            if reference is not None:
+                cut = [stream[one.start_sample :][: one.clip.length_samples] for one in laid]
+                rate, _ = word_error_rate(clips, [reference(samples) for samples in cut])
+                rows[-1]["pocketsphinx_wer"] = rate
+    return {"split": split, "options": list(options), "rows": rows}
+
+
+def _row(
+    name: str, condition: str, clips: Sequence[Clip], heard: Sequence[Heard], cost: float
+) -> dict[str, Any]:
+    rate, said = word_error_rate(clips, [one.words for one in heard])
+    delays = np.array([one.delay_s for one in heard])
+    shown = sum(one.shown for one in heard)
+    return {
+        "set": name,
+        "condition": condition,
+        "utterances": len(clips),
+        "words": said,
+        "wer": rate,
+        "changed_share": sum(one.changed for one in heard) / max(1, shown),
+        "stable_retracted": sum(one.retracted for one in heard),
+        "delay_p50_s": float(np.nanmedian(delays)) if np.isfinite(delays).any() else None,
+        "delay_p95_s": float(np.nanpercentile(delays, 95)) if np.isfinite(delays).any() else None,
+        "cost": cost,
+    }
