@@ -1,8 +1,8 @@
 """Turns clean streams into what a microphone in some room hears: vectorised over a batch, on the fly.
 
 Order: speech through a room, noise added at a signal-to-noise ratio, all of it through a microphone, gain,
-clipping. Filters ring over from segment to segment, settings change slowly, and every draw comes from
-(seed, step): the same call gives the same audio.
+clipping, a codec. Filters ring over from segment to segment, settings change slowly, and every draw comes
+from (seed, step): the same call gives the same audio.
 
 Shape letters: B streams, N samples, T frames, F mels.
 """
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from auricle.pipelines.codecs import available, code
 from auricle.pipelines.targets import Floats
 
 REFERENCE_DB = -25.0
@@ -22,6 +23,7 @@ REFERENCE_DB = -25.0
 RAMP_SAMPLES = 4000
 """Gains glide to their new values over a quarter of a second."""
 MEL_BREAK_HZ = 700.0
+CODEC_SEED = 11
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class AugmentConfig:
     gain_low_db: float = -30.0
     gain_high_db: float = 6.0
     clip_part: float = 0.08
+    codec_part: float = 0.0
+    """Part of the segments that go through a codec: mu-law, A-law, GSM; Vorbis, Opus or MP3 at few bits."""
     change_part: float = 0.35
     """Part of the segments at which a stream's room, microphone, gain or noise is drawn anew."""
     warp_part: float = 0.5
@@ -133,6 +137,8 @@ class Augmenter:
         audio, ringing = filtered[:, : speech.shape[1]], filtered[:, speech.shape[1] :].clone()
         audio = audio * _ramp(_amplitude(state.gain_db), _amplitude(new.gain_db), audio.shape[1])
         audio = self._clip(audio, random)
+        if self.config.codec_part:
+            audio = self._code(audio, generator(self.seed, step, CODEC_SEED))  # other draws stay as they were
         return audio, new._replace(ringing=ringing)
 
     def _draw(self, state: AugmentState, random: torch.Generator, change_part: float) -> AugmentState:
@@ -167,6 +173,18 @@ class Augmenter:
         overdriven = overdriven.to(audio.device)
         limit = torch.where(overdriven, part * audio.abs().amax(1), 1.0).clamp(1e-4, 1.0)[:, None]
         return audio.clamp(-limit, limit)
+
+    def _code(self, audio: Tensor, random: torch.Generator) -> Tensor:
+        """Sends some of the streams `(B, N)` through a codec, whole segments, on the CPU."""
+        streams, names = len(audio), available()
+        coded = torch.rand(streams, generator=random) < self.config.codec_part
+        which = torch.randint(len(names), (streams,), generator=random).tolist()
+        strength = torch.rand(streams, generator=random).tolist()
+        result = audio.clone()
+        for row in coded.nonzero()[:, 0].tolist():
+            heard = code(audio[row].cpu().numpy(), names[which[row]], strength[row])
+            result[row] = torch.from_numpy(heard).to(audio.device)
+        return result
 
 
 def generator(*seeds: int) -> torch.Generator:

@@ -22,6 +22,7 @@ from auricle.models.checkpoint import load_model
 from auricle.models.frontend import LogMel
 from auricle.models.network import Network, NetworkConfig, NetworkState
 from auricle.pipelines.acoustic_task import AcousticTask
+from auricle.pipelines.augment import AugmentConfig
 from auricle.pipelines.batches import Batch
 from auricle.pipelines.corpus import Corpus
 from auricle.pipelines.criteria import PhoneTargets
@@ -231,7 +232,7 @@ class Trainer:
         if not path.exists():
             return False
         checkpoint = torch.load(path, weights_only=True, map_location="cpu")
-        checkpoint["recipe"]["network"] = _with_defaults(checkpoint["recipe"]["network"])
+        checkpoint["recipe"] = _with_defaults(checkpoint["recipe"])
         if checkpoint["recipe"] != as_table(self.recipe):
             raise DataError(
                 f"{path} was made with another recipe ({_difference(checkpoint['recipe'], self.recipe)}): "
@@ -319,9 +320,10 @@ def _carried(leaf: Tensor) -> Tensor:
     return leaf.detach().float() if leaf.is_floating_point() else leaf.detach()
 
 
-def _with_defaults(network: Mapping[str, Any]) -> dict[str, Any]:
-    """Completes a stored network table that is older than some of its fields."""
-    return {**asdict(NetworkConfig(labels=network["labels"])), **network}
+def _with_defaults(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Completes a stored recipe that is older than some of its fields, whose defaults mean "as before"."""
+    network = asdict(NetworkConfig(labels=recipe["network"]["labels"])) | recipe["network"]
+    return {**recipe, "network": network, "augment": asdict(AugmentConfig()) | recipe["augment"]}
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:

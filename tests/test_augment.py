@@ -1,9 +1,12 @@
 """Augmentation: levels are what they claim to be, and every draw depends on the seed alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from auricle.pipelines import codecs
 from auricle.pipelines.augment import (
     AugmentConfig,
     Augmenter,
@@ -120,3 +123,41 @@ def test_masks_are_narrow() -> None:
     changed = masked != features
     assert 0.02 < changed.float().mean() < 0.3
     assert torch.equal(mask_features(features, 0.0, generator(2)), features)
+
+
+def buzz() -> np.ndarray:
+    time = np.arange(32_000) / 16_000
+    tones = [np.sin(2 * np.pi * pitch * time) for pitch in (200, 900, 2100, 6500)]
+    return (0.05 * np.sum(tones, 0) * np.sin(2 * np.pi * 2 * time) ** 2).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", codecs.available())
+def test_a_codec_changes_the_sound_but_not_its_time(name: str) -> None:
+    sent = buzz()
+    heard = codecs.code(sent, name, 0.3)
+    assert heard.shape == sent.shape and heard.dtype == np.float32
+    assert np.corrcoef(heard, sent)[0, 1] > 0.8
+    likeness = np.correlate(heard[8000:24_000], sent[8100:23_900], "valid")
+    assert abs(int(likeness.argmax()) - 100) <= 1
+    assert np.abs(heard - sent).max() > 1e-4
+    treble = np.abs(np.fft.rfft(np.stack([sent, heard])))[:, 10_000:]
+    if name in codecs.NARROW:
+        assert treble[1].max() < 0.05 * treble[0].max()
+
+
+def test_telephone_codecs_are_there() -> None:
+    assert {"mu-law", "a-law"} <= set(codecs.available())
+    assert len(codecs.code(np.zeros(100, np.float32), "mu-law", 0.0)) == 100
+
+
+def test_codecs_are_drawn_by_seed_and_disturb_no_other_draw() -> None:
+    speech, hiss = torch.from_numpy(buzz()[:SAMPLES]).repeat(STREAMS, 1), noise(2)
+    config = replace(QUIET, room_part=0.5, clip_part=0.3)
+    plain = full(config)(speech, hiss, full(config).initial_state(STREAMS), 3)[0]
+    some = full(replace(config, codec_part=0.5))
+    coded = [some(speech, hiss, some.initial_state(STREAMS), 3)[0] for _ in range(2)]
+    assert torch.equal(*coded)
+    touched = [not torch.equal(one, other) for one, other in zip(coded[0], plain, strict=True)]
+    assert any(touched) and not all(touched)
+    every = full(replace(config, codec_part=1.0))
+    assert all((every(speech, hiss, every.initial_state(STREAMS), 3)[0] != plain).any(1))
