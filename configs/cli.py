@@ -76,7 +76,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         "train": Command(
             "auricle.pipelines.commands.train", "train a voice-activity, keyword, acoustic or language model"
         ),
-        "data": Command("auricle.pipelines.commands.data", "pack, unpack and check a data folder"),
+        "data": Command("auricle.pipelines.commands.data", "pack, check and synthesise training data"),
         "evaluate": Command(
             "auricle.pipelines.commands.evaluate", "judge models on held-out speakers and noise"
         ),

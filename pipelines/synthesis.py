@@ -74,22 +74,33 @@ def draw_utterance(word: str, rng: np.random.Generator, engines: tuple[str, ...]
     return Utterance(word, voice, command, stdin=word)
 
 
-def speak(utterance: Utterance) -> Floats | None:
-    """Runs the engine and returns the word at 16 kHz with 100 ms around it; None if it said nothing."""
+def render(utterance: Utterance) -> Floats | None:
+    """Returns what the engine says, at 16 kHz, between margins of silence; None if it says nothing."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "word.wav"
         command = [part.replace("{out}", str(out)) for part in utterance.command]
-        subprocess.run(command, input=utterance.stdin.encode(), capture_output=True, check=False, timeout=60)
+        try:
+            subprocess.run(
+                command, input=utterance.stdin.encode(), capture_output=True, check=False, timeout=60
+            )
+        except subprocess.TimeoutExpired:
+            return None
         if not out.exists() or out.stat().st_size < 1000:
             return None
         samples, rate = soundfile.read(out, dtype="float32", always_2d=True)
     mono = soxr.resample(samples[:, 0], rate, SAMPLE_RATE) if rate != SAMPLE_RATE else samples[:, 0]
     mono = np.pad(mono, MARGIN_SAMPLES)
-    if not np.abs(mono).max() > 0.01:
+    return np.asarray(mono, np.float32) if np.abs(mono).max() > 0.01 else None
+
+
+def speak(utterance: Utterance) -> Floats | None:
+    """Returns a word with 100 ms around it; None if the engine said nothing."""
+    mono = render(utterance)
+    if mono is None:
         return None
     word = find_word(hop_levels_db(mono))
     start, end = max(0, word.start - MARGIN_HOPS), word.end + MARGIN_HOPS
-    return np.asarray(mono[start * 160 : end * 160], np.float32)
+    return mono[start * 160 : end * 160]
 
 
 def _utterances(wanted: Mapping[str, int], seed: int) -> Iterator[Utterance]:

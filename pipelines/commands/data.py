@@ -1,9 +1,9 @@
-"""`auricle data`: packs a data folder into parts, unpacks them elsewhere, and checks its splits."""
+"""`auricle data`: packs, unpacks and checks a data folder, and speaks texts into a set of it."""
 
 import argparse
 from pathlib import Path
 
-HELP = "pack, unpack and check a data folder"
+HELP = "pack, unpack and check a data folder, speak texts into it"
 
 DESCRIPTION = """\
 Carries training data to a machine without network, and checks that splits share nobody.
@@ -11,11 +11,16 @@ Carries training data to a machine without network, and checks that splits share
   auricle data pack   --data ../shared/data --out parts --part-mb 60
   auricle data unpack parts --data data          on the other machine
   auricle data check  --data ../shared/data
+  auricle data synth  --phrase "hey lamp" --takes 100 --near 40 --out data/hey-lamp
 
 Parts are tar files below the limit; index.json beside them holds their checksums. Manifests, shards and rooms
 go in as they are, with a lexicon of all their words, so that the other machine needs no dictionary.
 Both commands go on where they were stopped. Splits train and dev are packed; eval only if
 asked for (--split eval).
+
+`synth` speaks phrases, or each line of a text file, in drawn voices, speeds and pitches of every synthesiser
+that is installed (espeak-ng, flite, festival, pico, mbrola), into a set with a manifest; --near adds phrases
+that are a phone or two away from each.
 """
 
 
@@ -23,10 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the actions and their options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description = DESCRIPTION
-    actions = parser.add_subparsers(dest="action", required=True, metavar="pack|unpack|check")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="pack|unpack|check|synth")
     packing = actions.add_parser("pack", help="write parts of limited size")
     unpacking = actions.add_parser("unpack", help="check parts and unpack them")
     checking = actions.add_parser("check", help="look for speakers and sentences in two splits")
+    _add_synth(actions.add_parser("synth", help="speak texts with every synthesiser that is installed"))
     unpacking.add_argument("source", type=Path, help="folder of the parts")
     for action in (packing, unpacking, checking):
         action.add_argument("--data", type=Path, default=Path("../shared/data"), help="the data folder")
@@ -42,8 +48,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_synth(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--phrase", action="append", default=[], help="what to say; may be repeated")
+    parser.add_argument("--texts", type=Path, metavar="FILE", help="file with a text on each line")
+    parser.add_argument("--takes", type=int, default=10, help="how many times to say each (default 10)")
+    parser.add_argument("--near", type=int, default=0, help="near-misses of each (default 0)")
+    parser.add_argument("--seed", type=int, default=1, help="decides voices, speeds and pitches (default 1)")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the set, in a data folder")
+    parser.add_argument("--fresh", action="store_true", help="speak all anew")
+
+
+def _synth(args: argparse.Namespace) -> int:
+    from auricle.configs.errors import ConfigError
+    from auricle.pipelines.synth import Request, synthesise_set
+
+    texts = list(args.phrase)
+    if args.texts:
+        try:
+            texts += [line.strip() for line in args.texts.read_text(encoding="utf-8").splitlines()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"cannot read --texts {args.texts}: {error}; a text on each line, UTF-8"
+            ) from error
+    texts = [text for text in texts if text]
+    if not texts or args.takes < 1 or args.near < 0:
+        raise ConfigError(
+            "expected something to say (--phrase TEXT or --texts FILE), --takes 1 or more, --near 0"
+        )
+    request = Request(tuple(dict.fromkeys(texts)), args.takes, args.near, args.seed)
+    spoken = synthesise_set(request, args.out, fresh=args.fresh)
+    print(f"{spoken} utterances spoken; manifest {args.out / 'train.jsonl'}")
+    return 0
+
+
 def run(args: argparse.Namespace) -> int:
     """Runs the action."""
+    if args.action == "synth":
+        return _synth(args)
     from auricle.pipelines.corpus import Corpus
     from auricle.pipelines.pack import check_splits, pack, unpack
 
