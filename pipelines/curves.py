@@ -1,13 +1,18 @@
-"""The log of a run: losses and figures as CSV, and their curves as a picture."""
+"""The log of a run: losses and figures as CSV, their curves as a picture, and both for TensorBoard."""
 
 import csv
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from auricle.configs.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 logger = logging.getLogger(__name__)
 MEAN_OVER = 50
@@ -23,12 +28,36 @@ class RunLog:
         self.losses: list[tuple[int, float]] = []
         self.pending: list[float] = []
         self.rows: list[dict[str, float]] = []
+        self.writer: SummaryWriter | None = None
+
+    def open_tensorboard(self, step: int) -> None:
+        """Writes scalars for TensorBoard too, from a step on: what an earlier run wrote after it is hidden.
+
+        Raises:
+            ConfigError: TensorBoard is not installed.
+        """
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise ConfigError(f"--tensorboard needs the package ({error}): install auricle[train]") from error
+        self.writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=step)
+
+    def close(self) -> None:
+        """Writes out what waits for TensorBoard."""
+        if self.writer is not None:
+            self.writer.close()
+
+    def _scalars(self, step: int, values: Mapping[str, float]) -> None:
+        if self.writer is not None:
+            for key, value in values.items():
+                self.writer.add_scalar(key, value, step)
 
     def loss(self, step: int, value: float) -> None:
         """Notes the loss of one step."""
         self.pending.append(value)
         if len(self.pending) >= MEAN_OVER:
             self.losses.append((step, sum(self.pending) / len(self.pending)))
+            self._scalars(step, {"train/loss": self.losses[-1][1]})
             self.pending.clear()
 
     def evaluation(self, step: int, seconds: float, figures: Mapping[str, float]) -> None:
@@ -38,6 +67,7 @@ class RunLog:
         logger.info(
             "%s step %d: %s", self.name, step, {key: round(value, 4) for key, value in figures.items()}
         )
+        self._scalars(step, {f"dev/{key}": value for key, value in figures.items()})
         with (self.folder / "log.csv").open("w", newline="") as file:
             writer = csv.DictWriter(file, list(self.rows[0]))
             writer.writeheader()

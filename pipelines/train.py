@@ -140,6 +140,7 @@ class Trainer:
                     break
         self.save()
         self.log.plot()
+        self.log.close()
         return progress
 
     def _step(self) -> float:

@@ -1,6 +1,7 @@
 """Endless streams and the training loop, on a made-up data folder."""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from auricle.configs.errors import ConfigError, DataError
 from auricle.models.checkpoint import load_model
 from auricle.pipelines import dev, keyword_data
 from auricle.pipelines.corpus import Corpus
+from auricle.pipelines.curves import RunLog
 from auricle.pipelines.keyword_data import KeywordData, WordPlanner
 from auricle.pipelines.recipe import Recipe, load_recipe
 from auricle.pipelines.release import write_model
@@ -197,6 +199,23 @@ def test_the_model_file_carries_its_record(data: Path, tmp_path: Path) -> None:
     assert record["model"] == f"toy@{digest}"
     assert record["data"]["talk"]["split"] == "train"
     assert {row["step"] for row in record["curve"]} == {2}
+
+
+def test_scalars_are_written_for_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    for start in (0, 60):  # a run that was stopped at step 60 goes on
+        log = RunLog(tmp_path, "toy")
+        log.open_tensorboard(start)
+        for step in range(start, start + 100):
+            log.loss(step + 1, step / 10)
+        log.evaluation(start + 100, 1.0, {"score": 0.5})
+        log.close()
+    written = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [(event.step, event.value) for event in written.Scalars("dev/score")] == [(160, 0.5)]
+    assert [event.step for event in written.Scalars("train/loss")] == [50, 110, 160]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ConfigError, match=r"install auricle\[train\]"):
+        RunLog(tmp_path, "toy").open_tensorboard(0)
 
 
 def test_settings_are_checked() -> None:

@@ -60,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--loaders", type=int, default=0, help="threads that read recordings ahead (acoustic only)"
     )
+    parser.add_argument("--tensorboard", action="store_true", help="write scalars to WORK/NAME/tensorboard")
     parser.add_argument("--fresh", action="store_true", help="start over instead of continuing the run")
     parser.add_argument("--out", type=Path, help="model file (default: WORK/NAME/NAME.safetensors)")
     parser.add_argument(
@@ -95,6 +96,8 @@ def run(args: argparse.Namespace) -> int:
     trainer = Trainer(recipe, corpus, folder, task, device=args.device, loaders=args.loaders)
     if trainer.resume():
         print(f"continuing {recipe.name} at step {trainer.progress.step}", file=sys.stderr)
+    if args.tensorboard:
+        trainer.log.open_tensorboard(trainer.progress.step)
     progress = trainer.run(args.minutes)
     finished = progress.step >= recipe.training.steps
     settings = [word for setting in args.settings for word in ("--set", setting)]
