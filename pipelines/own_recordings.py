@@ -191,7 +191,7 @@ def read_recording(recording: Recording) -> Samples:
         raise DataError(f"{path}: {seconds:.2f} s, expected {SHORTEST_S} to {LONGEST_S} s with one word")
     if rate != SAMPLE_RATE:
         samples = soxr.resample(samples, rate, SAMPLE_RATE)
-    scaled = np.clip(np.rint(samples * 32767), -32768, 32767).astype(np.int16)
+    scaled: Samples = np.clip(np.rint(samples * 32767), -32768, 32767).astype(np.int16)
     if not len(scaled) or int(np.abs(scaled.astype(np.int32)).max()) < QUIETEST:
         raise DataError(f"{path}: nothing to be heard in it")
     return scaled

@@ -87,7 +87,7 @@ class VadTask(StreamTask):
 class KeywordTask(StreamTask):
     """Which word, if any, has just been spoken."""
 
-    labels = LABELS
+    labels: tuple[str, ...] = LABELS
     activation = "softmax"
 
     def __init__(self, corpus: Corpus, recipe: Recipe, frontend: LogMel) -> None:
