@@ -129,6 +129,14 @@ class TranscriptSettings(Section):
     """What was said, as text: `transcript.partial` and `transcript.final`."""
 
     enabled: bool = Field(default=False, description="Write down what is said; speech is found by [vad].")
+    model: str = Field(
+        default="",
+        description="Folder of a transducer (see docs/imported-models.md) or emformer-rnnt, which needs none "
+        'of what follows but partial_ms and transducer_beam; "" = [acoustic] with a language model.',
+    )
+    transducer_beam: int = Field(
+        default=1, ge=1, le=100, description="Hypotheses that a transducer keeps; 1 = greedy."
+    )
     language_model: str = Field(
         default="lm-small",
         min_length=1,

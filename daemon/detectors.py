@@ -230,7 +230,11 @@ def build_detectors(settings: Settings, engine: "Engine") -> list[Detector]:
 
         acoustic = engine.load(settings.acoustic.model, settings.acoustic.cell)
         detectors.append(command_detector(acoustic, settings))
-    if settings.transcript.enabled:
+    if settings.transcript.enabled and settings.transcript.model:
+        from auricle.daemon.transducer_decoder import transducer_detector
+
+        detectors.append(transducer_detector(settings, engine))
+    elif settings.transcript.enabled:
         from auricle.daemon.transcripts import transcript_detector
 
         acoustic = engine.load(settings.acoustic.model, settings.acoustic.cell)

@@ -9,14 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auricle.configs.errors import ModelError
+from auricle.configs.section import samples
+from auricle.configs.settings import Settings
 from auricle.daemon import event_data
 from auricle.daemon.detectors import Draft
-from auricle.daemon.endpoint import Endpoint, Progress
-from auricle.daemon.utterance import Utterance
+from auricle.daemon.endpoint import Endpoint, EndpointRules, Progress
+from auricle.daemon.utterance import Utterance, UtteranceDetector
 
 if TYPE_CHECKING:
     from auricle.models.decoding.transducer import SearchState, TransducerSearch
-    from auricle.models.engine import ModelInfo
+    from auricle.models.engine import Engine, ModelInfo
 
 Array = NDArray[np.float32]
 TAIL_SAMPLES = 8000
@@ -104,3 +106,18 @@ class TransducerDecoder:
         step = self._model.frame_samples // self._search.frames_per_output
         behind = (state.search.frames - frame) * step + self._model.frontend.delay_samples
         return min(max(utterance.heard_sample - behind, utterance.start_sample), utterance.end_sample)
+
+
+def transducer_detector(settings: Settings, engine: "Engine") -> UtteranceDetector[TransducerState]:
+    """The detector of the transducer that the settings name.
+
+    Raises:
+        ModelError: it is missing, damaged, no transducer, or needs a package that is missing.
+    """
+    transcript, vad = settings.transcript, settings.vad
+    model = engine.load(transcript.model)
+    search = engine.transducer_search(model, transcript.transducer_beam)
+    decoder = TransducerDecoder(model, search, samples(transcript.partial_ms))
+    # Speech is reported once it has lasted a while, and frames are dated by what the encoder hears ahead.
+    before = samples(vad.preroll_ms + vad.min_speech_ms + 500) + model.frontend.delay_samples
+    return UtteranceDetector(model, decoder, EndpointRules.of(settings.endpoint), before)

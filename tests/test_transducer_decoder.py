@@ -12,14 +12,10 @@ from auricle.configs.errors import ModelError
 from auricle.configs.loader import load
 from auricle.daemon.bundled import FOLDER
 from auricle.daemon.bus import RecordingPublisher
-from auricle.daemon.detectors import VadDetector
-from auricle.daemon.endpoint import EndpointRules
-from auricle.daemon.events import Event, Sequencer
-from auricle.daemon.offline import stream_blocks
+from auricle.daemon.events import Event
+from auricle.daemon.offline import offline_shared, stream_blocks
 from auricle.daemon.sources.file import read_blocks
-from auricle.daemon.stream import Shared
-from auricle.daemon.transducer_decoder import TransducerDecoder
-from auricle.daemon.utterance import UtteranceDetector
+from auricle.daemon.transducer_decoder import TransducerDecoder, transducer_detector
 from auricle.models.engine import TorchEngine
 
 RATE = 16_000
@@ -37,16 +33,10 @@ def _words() -> Samples:
 
 
 def events_of(folder: Path, samples: Samples, chunk_ms: int, beam: int = 1) -> list[Event]:
-    settings = load("vad", [f"pipeline.chunk_ms={chunk_ms}"])
-    engine, sink = TorchEngine(), RecordingPublisher()
-    model = engine.load(str(folder))
-    decoder = TransducerDecoder(model, engine.transducer_search(model, beam), 240 * 16)
-    rules = EndpointRules.of(settings.endpoint)
-    detectors = (
-        VadDetector(engine.load("vad"), settings.vad),
-        UtteranceDetector(model, decoder, rules, RATE),
-    )
-    stream_blocks([samples], RATE, Shared(settings, engine, detectors, sink, Sequencer()), "words")
+    asked = ["transcript.enabled=true", f"transcript.model={folder}", f"transcript.transducer_beam={beam}"]
+    settings = load("vad", [f"pipeline.chunk_ms={chunk_ms}", "transcript.partial_ms=240", *asked])
+    sink = RecordingPublisher()
+    stream_blocks([samples], RATE, offline_shared(settings, TorchEngine(), sink), "words")
     return sink.events
 
 
@@ -84,5 +74,7 @@ def test_transcripts_do_not_depend_on_chunks(sherpa: Path, words: Samples, beam:
 def test_another_kind_of_model_is_refused(sherpa: Path) -> None:
     engine = TorchEngine()
     search = engine.transducer_search(engine.load(str(sherpa)))
+    with pytest.raises(ModelError, match="expected a transducer"):
+        transducer_detector(load("vad", ["transcript.enabled=true", "transcript.model=vad"]), engine)
     with pytest.raises(ModelError, match="expected a transducer"):
         TransducerDecoder(engine.load("vad"), search, 0)
