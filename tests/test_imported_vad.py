@@ -80,7 +80,8 @@ def test_segments_agree_with_the_packages_own_search(engine: TorchEngine, words:
     stops = [event.data for event in found if event.type == "speech.stop"]
     assert len(theirs) == len(stops) > 3
     for segment, stop in zip(theirs, stops, strict=True):
-        assert abs(segment["start"] - stop["start_sample"]) < 0.1 * RATE
+        # A dip within the first 250 ms begins speech anew here, not there.
+        assert abs(segment["start"] - stop["start_sample"]) < 0.2 * RATE
         assert abs(segment["end"] - stop["end_sample"]) < 0.1 * RATE
 
 
