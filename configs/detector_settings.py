@@ -59,7 +59,7 @@ class KeywordSettings(Section):
     cell: Cell = Field(default="gru", description="What remembers in the shipped model.")
     labels: Strings = Field(default=(), description="Words to report; [] = all words of the model.")
     threshold: float = Field(
-        default=0.7, gt=0, le=1, description="A word is reported at this smoothed posterior (above 0, to 1)."
+        default=0.8, gt=0, le=1, description="A word is reported at this smoothed posterior (above 0, to 1)."
     )
     smooth_ms: int = Field(
         default=160,

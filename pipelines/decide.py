@@ -22,9 +22,10 @@ SMOOTH_FRAMES = round(DEFAULTS.smooth_ms / FRAME_MS)
 THRESHOLD = DEFAULTS.threshold
 """A keyword is reported where its smoothed posterior reaches this."""
 REFRACTORY_S = DEFAULTS.refractory_ms / 1000
-HEARD_FROM_S = 0.2
-"""A word's window begins this long after its clip: before, the label of the word before it may hold."""
-HEARD_UNTIL_S = 0.12
+HEARD_FROM_S = 0.28
+"""A word's window begins this long after its clip: before, the word before it may still be heard, for its label
+holds 160 ms beyond its end (`targets.WordRule`) and the smoothing adds 120."""
+HEARD_UNTIL_S = 0.2
 """A word's window ends this long after its clip."""
 LEAST = 0.35
 """Below this smoothed posterior for every word, a clip counts as silence."""
