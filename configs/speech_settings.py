@@ -106,19 +106,19 @@ class CommandSettings(Section):
         default=0.5, ge=0, le=1, description="A sentence is reported from this score on (0 to 1)."
     )
     blank_shift: float = Field(
-        default=-2.0,
+        default=-3.0,
         ge=-20,
         le=20,
         description="Added to the log-probability of the model's blank or silence; peaky models want less.",
     )
     smoothing: float = Field(
-        default=0.001,
+        default=0.01,
         gt=0,
         le=0.5,
         description="Part of the posterior spread over all phones (above 0, to 0.5); noise wants more.",
     )
     filler_cost: float = Field(
-        default=1.0,
+        default=3.0,
         ge=0,
         le=20,
         description="Price of sound before and after the sentence (log-likelihood per output of the model).",

@@ -35,13 +35,19 @@ WAKE_DELAY_MS = 1500
 class Grammar:
     """A compiled grammar, compiled again in the background when its file changes."""
 
-    def __init__(self, path: Path, cache_folder: Path | None = None) -> None:
+    def __init__(self, path: Path, cache_folder: Path | None = None, lexicon: str = "") -> None:
         """Compiles the file.
+
+        Args:
+            path: YAML with sentence templates.
+            cache_folder: where compiled grammars are kept; None for nowhere.
+            lexicon: file of the user's own pronunciations; "" for the usual place.
 
         Raises:
             ConfigError: something is wrong with it.
+            DataError: the pronunciations cannot be read.
         """
-        self.path, self._cache_folder = path, cache_folder
+        self.path, self._cache_folder, self._lexicon = path, cache_folder, lexicon
         self._stamp = self._look()
         self._graph = self._compile()
         self._thread: threading.Thread | None = None
@@ -72,8 +78,9 @@ class Grammar:
 
     def _compile(self) -> "CommandGraph":
         from auricle.models.decoding.graph import compile_grammar
+        from auricle.models.lexicon import Lexicon
 
-        return compile_grammar(self.path, cache_folder=self._cache_folder)
+        return compile_grammar(self.path, Lexicon.of_user(self._lexicon), self._cache_folder)
 
     def _replace(self) -> None:
         try:
@@ -166,7 +173,7 @@ def command_detector(model: "ModelInfo", settings: Settings) -> UtteranceDetecto
         ModelError: `model` is no acoustic model.
     """
     commands = settings.commands
-    grammar = Grammar(find_grammar(commands.grammar), cache_dir())
+    grammar = Grammar(find_grammar(commands.grammar), cache_dir(), settings.acoustic.lexicon)
     # Speech is reported once it has lasted a while, and its hangover has no part in that.
     before_ms = settings.vad.preroll_ms + settings.vad.min_speech_ms + 500
     if commands.after_wake:

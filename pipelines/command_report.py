@@ -23,7 +23,7 @@ def command_text(figures: Mapping[str, Any], made_up: bool) -> str:
     lines = [header, ["---"] * len(header)]
     for row in figures["rows"]:
         delays = [row["delay_p50_s"], row["delay_p95_s"]]
-        shown = " / ".join("–" if delay is None else f"{1000 * delay:.0f}" for delay in delays) + " ms"
+        shown = " / ".join("-" if delay is None else f"{1000 * delay:.0f}" for delay in delays) + " ms"
         line = [row["condition"], *(_percent(row[key]) for key in ("all_right", "intent_right", "any_event"))]
         line += [shown, f"{100 * row['cost']:.1f} %"]
         if peer := row.get("pocketsphinx"):
@@ -31,21 +31,23 @@ def command_text(figures: Mapping[str, Any], made_up: bool) -> str:
         lines.append(line)
     rate = outside["per_hour"]
     source = (
-        "The commands are a stand-in: recorded sentences, each a template of its own in which up to six words "
-        "are slots with twenty values. "
+        "The commands are a stand-in: recorded sentences, each a template of its own in which up to six "
+        "words are slots with twenty values. "
         if made_up
         else ""
     )
     return (
         f"Commands in a stream, {figures['split']}: {figures['rows'][0]['commands']} recordings of "
-        f"{figures['words']:.1f} words and {figures['slots']:.1f} slots on average. {source}Noise is recorded "
-        f"noise of the same split; 95 % intervals. Options: {' '.join(figures['options']) or 'none'}.\n\n"
+        f"{figures['words']:.1f} words and {figures['slots']:.1f} slots on average. {source}Noise is "
+        f"recorded noise of the same split; 95 % intervals. Options: "
+        f"{' '.join(figures['options']) or 'none'}.\n\n"
         + "\n".join("| " + " | ".join(line) + " |" for line in lines)
-        + f"\n\nSpeech outside the grammar, {outside['hours']:.2f} h with its pauses: {outside['events']} false "
-        f"commands, {rate.value:.1f} [{rate.low:.1f}, {rate.high:.1f}] an hour.\n\n"
-        f"The graph has {graph['states']} states, was compiled in {graph['compile_s']:.2f} s, and its search takes "
-        f"{graph['frame_ms']:.3f} ms of processor time for each output of the model. The delay counts from the end "
-        "of speech to the event; the cost is the processor time of the whole stream for each second of audio.\n"
+        + f"\n\nSpeech outside the grammar, {outside['hours']:.2f} h with its pauses: {outside['events']} "
+        f"false commands, {rate.value:.1f} [{rate.low:.1f}, {rate.high:.1f}] an hour.\n\n"
+        f"The graph has {graph['states']} states, was compiled in {graph['compile_s']:.2f} s, and its search "
+        f"takes {graph['frame_ms']:.3f} ms of processor time for each output of the model. The delay counts "
+        "from the end of speech to the event; the cost is the processor time of the whole stream for each "
+        "second of audio.\n"
     )
 
 

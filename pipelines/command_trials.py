@@ -16,9 +16,11 @@ from auricle.configs.errors import DataError
 from auricle.models.lexicon import Lexicon, normalise
 from auricle.pipelines.corpus import Clip, Corpus, read_manifest
 
+SETS, OTHERS = ("commonvoice", "wuw2"), ("librispeech", "speechocean762")
+"""Whose sentences become commands, and who else speaks outside the grammar."""
 SEED = 60_000
 FEWEST_WORDS, MOST_WORDS, MOST_SLOTS, LIST_SIZE = 5, 14, 6, 20
-MOST_COMMANDS = 80
+MOST_COMMANDS = 40
 SHORTEST_SLOT = 4
 """Letters of the shortest word that may become a slot."""
 
@@ -44,7 +46,7 @@ def read_trials(manifest: Path, grammar: Path) -> Trials:
     """Reads recorded commands.
 
     A line of the manifest is that of any set (`id`, `file`, `start`, `duration`, `text`) with `intent` and
-    `slots` (a table); without `intent` it is speech outside the grammar. Files are found beside the manifest.
+    `slots` (a table); without `intent` it is speech outside the grammar. Files are those beside the manifest.
 
     Raises:
         DataError: a line is malformed.

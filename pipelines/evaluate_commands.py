@@ -229,12 +229,19 @@ def search_cost(grammar: str) -> dict[str, float]:
 
 
 def evaluate_commands(
-    corpus: Corpus, trials: Trials, split: str, options: Sequence[str], *, most: int = 0
+    corpus: Corpus,
+    recordings: Corpus,
+    trials: Trials,
+    split: str,
+    options: Sequence[str],
+    *,
+    most: int = 0,
 ) -> dict[str, Any]:
     """Figures of commands in each condition, and of speech outside the grammar.
 
     Args:
-        corpus: where the recordings are.
+        corpus: where the noise is.
+        recordings: where what is said is.
         trials: what is said.
         split: whose noise is added, "dev" or "eval".
         options: of `auricle stream`, such as --config.
@@ -252,14 +259,14 @@ def evaluate_commands(
     load_s = stream_events(np.zeros(SAMPLE_RATE, np.float32), trials.grammar, options)[1]
     rows = []
     for snr_db in CONDITIONS_DB:
-        stream, laid = lay_out(corpus, commands, planner if snr_db else None, snr_db or 0.0)
+        stream, laid = lay_out(recordings, commands, planner if snr_db else None, snr_db or 0.0)
         events, used_s = stream_events(stream, trials.grammar, options)
         row = {"condition": f"{snr_db:.0f} dB" if snr_db else "clean", **judge(laid, events)}
         row["cost"] = (used_s - load_s) / (len(stream) / SAMPLE_RATE)
         if peer is not None:
             row["pocketsphinx"] = beside(peer, network, stream, laid)
         rows.append(row)
-    stream, _ = lay_out(corpus, trials.others[: most or None], None, 0.0)
+    stream, _ = lay_out(recordings, trials.others[: most or None], None, 0.0)
     false = len(stream_events(stream, trials.grammar, options)[0])
     hours = len(stream) / SAMPLE_RATE / 3600
     return {

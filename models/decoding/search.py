@@ -28,11 +28,11 @@ ENDED_BEFORE = -1
 class SearchConfig:
     """How posteriors are weighed."""
 
-    blank_shift: float = -2.0
+    blank_shift: float = -3.0
     """Added to the log-probability of label 0; peaky (CTC) posteriors want it negative."""
-    smoothing: float = 1e-3
+    smoothing: float = 1e-2
     """Part of each posterior that is spread evenly over all labels."""
-    filler_cost: float = 1.0
+    filler_cost: float = 3.0
     """Price of each frame of sound outside the sentence."""
 
     def log_ratios(self, posterior: Floats) -> Floats:

@@ -1,27 +1,33 @@
 """`auricle evaluate`: judges models on people and noise they were not trained on."""
 
 import argparse
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-HELP = "judge models on held-out speakers and noise"
+if TYPE_CHECKING:
+    from auricle.pipelines.corpus import Corpus
+
+HELP = "judge models, wake phrases, commands and transcripts on held-out speakers and noise"
 
 DESCRIPTION = """\
-Judges model files of one kind and prints tables with 95 % intervals.
+Judges on recordings that were held out, and prints tables with 95 % intervals. Judged are model files of one
+kind, or what the daemon makes of phones: wake, commands, transcripts.
 
   auricle evaluate models/weights/vad-gru.safetensors models/weights/vad-lstm.safetensors
   auricle evaluate models/weights/keyword-gru.safetensors --split eval --out runs/figures
+  auricle evaluate commands --most 40 --set acoustic.model=my.safetensors
+  auricle evaluate commands --manifest orders.jsonl --grammar orders.yaml --out runs/figures
+  auricle evaluate transcripts --split eval --out runs/figures
 
 Split `dev` is to choose with. Split `eval` is for the figures that are reported: look at it once, when
 nothing is changed any more. Voice activity is judged beside Silero and WebRTC where the packages silero-vad
-and webrtcvad are installed. Acoustic models are judged by their phone error rate, clean and in noise.
-Both are judged for each source too, and by sex, age, accent and telephone where the manifests know them.
-With --out, pictures (PNG) of what was found lie beside the tables and the JSON.
-
-  auricle evaluate transcripts --split eval --out runs/figures
-  auricle evaluate transcripts --most 40 --set acoustic.model=my.safetensors --set transcript.lm_weight=0.8
-
-judges transcripts by their word error rate, through `auricle stream`, beside PocketSphinx where the package
-pocketsphinx is installed.
+and webrtcvad are installed; acoustic models by their phone error rate, clean and in noise. Both are judged for
+each source too, and by sex, age, accent and telephone where the manifests know them. What is made of phones is
+judged in streams, beside PocketSphinx where the package pocketsphinx is installed: commands on recorded ones
+(lines of a manifest with `text`, `intent` and `slots`) or on a stand-in made of sentences. With --out,
+pictures (PNG) of what was found lie beside the tables and the JSON.
 """
 
 
@@ -29,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description = DESCRIPTION
-    parser.add_argument("models", nargs="+", type=Path, help="model files, all of one kind; or: transcripts")
+    parser.add_argument(
+        "models", nargs="+", type=Path, help=f"model files, all of one kind; or one of: {', '.join(JUDGES)}"
+    )
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the sets")
     parser.add_argument("--work", type=Path, default=Path("runs"), help="folder for decoded audio")
     parser.add_argument("--split", choices=("dev", "eval"), default="dev", help="default dev")
@@ -39,36 +47,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="DB",
-        help="noise to judge in (default 0 5 10 for voice activity, 10 for acoustic models)",
+        help="noise to judge in (models; default 0 5 10 for voice activity, 10 for acoustic models)",
     )
-    parser.add_argument(
-        "--most", type=int, default=0, metavar="N", help="recordings of each set at most (transcripts only)"
+    decoded = parser.add_argument_group(f"for {', '.join(JUDGES)}")
+    decoded.add_argument("--most", type=int, default=0, metavar="N", help="recordings of each set at most")
+    decoded.add_argument(
+        "--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="change a setting"
     )
-    parser.add_argument(
-        "--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="(transcripts only)"
-    )
+    decoded.add_argument("--manifest", type=Path, help="recorded commands")
+    decoded.add_argument("--grammar", type=Path, help="the grammar of the recorded commands")
     parser.add_argument("--out", type=Path, help="folder for NAME-SPLIT.md, NAME-SPLIT.json and pictures")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Judges the models."""
-    if args.models == [Path("transcripts")]:
-        return _judge_transcripts(args)
-    import json
-
+    """Judges what was named."""
     import torch
 
+    from auricle.pipelines.corpus import Corpus
+
+    torch.set_num_threads(1)
+    judge = JUDGES.get(str(args.models[0]), _judge_models)
+    judge(args, Corpus(args.data, args.work, allow_eval=args.split == "eval"))
+    return 0
+
+
+def _judge_models(args: argparse.Namespace, corpus: "Corpus") -> None:
+    """Judges model files by what their kind promises."""
     from auricle.configs.errors import DataError
     from auricle.models.checkpoint import load_model
     from auricle.pipelines.acoustic_report import evaluate_acoustic
-    from auricle.pipelines.corpus import Corpus
     from auricle.pipelines.evaluate import evaluate_keyword
     from auricle.pipelines.evaluation_plots import draw
     from auricle.pipelines.keyword_report import draw_keyword
     from auricle.pipelines.vad_report import evaluate_vad
 
-    torch.set_num_threads(1)
-    corpus = Corpus(args.data, args.work, allow_eval=args.split == "eval")
     kinds = {load_model(path)[0].kind for path in args.models}
     if len(kinds) != 1:
         raise DataError(f"models of different kinds: {', '.join(sorted(kinds))}; evaluate one kind at a time")
@@ -82,17 +94,13 @@ def run(args: argparse.Namespace) -> int:
         _check_words(args.models)
         reports = {path.stem: evaluate_keyword(path, corpus, args.split) for path in args.models}
     for name, (text, figures) in reports.items():
-        print(text)
+        _report(args, name, text, figures)
         if args.out:
-            args.out.mkdir(parents=True, exist_ok=True)
-            (args.out / f"{name}-{args.split}.md").write_text(text)
-            (args.out / f"{name}-{args.split}.json").write_text(json.dumps(figures, indent=1) + "\n")
             draw(figures, args.out, f"{name}-{args.split}")
     if args.out and kinds == {"keyword"}:
         draw_keyword(
             {name: figures["keyword"] for name, (_, figures) in reports.items()}, args.out, args.split
         )
-    return 0
 
 
 def _check_words(models: list[Path]) -> None:
@@ -114,22 +122,53 @@ def _check_words(models: list[Path]) -> None:
             )
 
 
-def _judge_transcripts(args: argparse.Namespace) -> int:
-    """Judges what `auricle stream --transcribe` writes down."""
-    import json
-
+def _judge_commands(args: argparse.Namespace, corpus: "Corpus") -> None:
+    """Judges what `auricle stream --grammar` reports."""
+    from auricle.configs.errors import ConfigError
+    from auricle.pipelines.command_report import command_text, draw_commands, plain
+    from auricle.pipelines.command_trials import OTHERS, SETS, make_trials, read_trials
     from auricle.pipelines.corpus import Corpus
+    from auricle.pipelines.evaluate_commands import evaluate_commands
+
+    if (args.manifest is None) != (args.grammar is None):
+        raise ConfigError("--manifest and --grammar belong together: give both, or none for the stand-in")
+    made_up = args.manifest is None
+    trials = (
+        make_trials(corpus, SETS, OTHERS, args.split) if made_up else read_trials(args.manifest, args.grammar)
+    )
+    recordings = corpus if made_up else Corpus(args.manifest.parent, args.work / "recorded-commands")
+    figures = evaluate_commands(corpus, recordings, trials, args.split, _options(args), most=args.most)
+    _report(args, "commands", command_text(figures, made_up), plain(figures))
+    if args.out:
+        draw_commands(figures, args.out / f"commands-{args.split}.png")
+
+
+def _judge_transcripts(args: argparse.Namespace, corpus: "Corpus") -> None:
+    """Judges what `auricle stream --transcribe` writes down."""
     from auricle.pipelines.evaluate_transcripts import evaluate_transcripts
     from auricle.pipelines.transcript_report import draw_transcripts, transcript_text
 
-    corpus = Corpus(args.data, args.work, allow_eval=args.split == "eval")
-    options = [word for setting in args.settings for word in ("--set", setting)]
-    figures = evaluate_transcripts(corpus, args.split, options, most=args.most)
-    text = transcript_text(figures)
+    figures = evaluate_transcripts(corpus, args.split, _options(args), most=args.most)
+    _report(args, "transcripts", transcript_text(figures), figures)
+    if args.out:
+        draw_transcripts(figures, args.out / f"transcripts-{args.split}.png")
+
+
+JUDGES: Mapping[str, Callable[[argparse.Namespace, "Corpus"], None]] = {
+    "commands": _judge_commands,
+    "transcripts": _judge_transcripts,
+}
+"""What is judged by name."""
+
+
+def _options(args: argparse.Namespace) -> list[str]:
+    return [word for setting in args.settings for word in ("--set", setting)]
+
+
+def _report(args: argparse.Namespace, name: str, text: str, figures: Any) -> None:
+    """Prints the tables, and keeps them and the figures where asked to."""
     print(text)
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
-        (args.out / f"transcripts-{args.split}.md").write_text(text)
-        (args.out / f"transcripts-{args.split}.json").write_text(json.dumps(figures, indent=1) + "\n")
-        draw_transcripts(figures, args.out / f"transcripts-{args.split}.png")
-    return 0
+        (args.out / f"{name}-{args.split}.md").write_text(text)
+        (args.out / f"{name}-{args.split}.json").write_text(json.dumps(figures, indent=1) + "\n")
