@@ -10,6 +10,20 @@ from auricle.daemon.events import Event
 FOLDER = Path(__file__).parent / "recordings"
 
 
+WAKE_PHRASE = "hey chatterbox"
+"""What somebody says in one of the recordings, to wake something up."""
+
+
+def listening() -> list[str]:
+    """Settings, as given to `--set`, by which everything is heard that the recordings have to offer."""
+    return [
+        f'wake=[{{phrase="{WAKE_PHRASE}"}}]',
+        "commands.enabled=true",
+        f'commands.grammar="{FOLDER / "demo.yaml"}"',
+        "transcript.enabled=true",
+    ]
+
+
 class Expectation(NamedTuple):
     """An event that must arrive: `type`, dated within [after_s, before_s], with all that `data` names."""
 

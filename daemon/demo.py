@@ -16,13 +16,13 @@ from statistics import quantiles
 from typing import Any, Final, TextIO
 
 from auricle.configs.cli import EXIT_INTERRUPTED
-from auricle.daemon.bundled import Expectation, Recording, recordings
+from auricle.daemon.bundled import Expectation, Recording, listening, recordings
 from auricle.daemon.client import Subscriber
 from auricle.daemon.event_text import EventPrinter
 from auricle.daemon.events import DAEMON_STREAM, Event
 
 _QUIET: Final = frozenset({"level", "spectrum", "heartbeat", "latency"})
-_DECIDED: Final = ("keyword", "speech.start", "speech.stop")
+_DECIDED: Final = ("keyword", "speech.start", "speech.stop", "wake", "command", "transcript.final")
 _START_TIMEOUT_S: Final = 60.0
 
 
@@ -60,7 +60,14 @@ class Demo:
     """One run of the demo."""
 
     def __init__(
-        self, source: str, config: str | None, overrides: Sequence[str], *, show_all: bool, out: TextIO
+        self,
+        source: str,
+        config: str | None,
+        overrides: Sequence[str],
+        *,
+        asked: bool,
+        show_all: bool,
+        out: TextIO,
     ) -> None:
         """Takes the command line.
 
@@ -68,11 +75,15 @@ class Demo:
             source: "files" for the bundled recordings, "mic" for the microphone.
             config: a configuration for the daemon, None for the default.
             overrides: `a.b=value` each, for the daemon.
+            asked: whether these say what to listen for; if not, the recordings are listened to for all that
+                is in them, and it has to be heard.
             show_all: whether to print level and heartbeat events too.
             out: where to print.
         """
         self._recordings = recordings() if source == "files" else []
-        self._config, self._overrides = config, tuple(overrides)
+        self._judged = bool(self._recordings) and not asked
+        self._config = config
+        self._overrides = (*(listening() if self._judged else ()), *overrides)
         self._show_all, self._out = show_all, out
         self._interrupted = False
         self._events: list[Event] = []
@@ -173,7 +184,7 @@ class Demo:
 
     def _judge(self, lost: int) -> int:
         """Compares what came with what had to come."""
-        if not self._recordings:
+        if not self._judged:
             return 0
         missing = [
             (recording.name, expectation)

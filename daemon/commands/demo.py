@@ -3,16 +3,17 @@
 import argparse
 import sys
 
-from auricle.daemon.commands.listening import add_listening_arguments, listening_overrides
+from auricle.daemon.commands.listening import add_listening_arguments, asks_for_something, listening_overrides
 
 HELP = "show the whole of it on bundled recordings, or live"
 DESCRIPTION = """\
 Starts the daemon in a process of its own, subscribes to it from this one, and prints events as they arrive,
-then how long everything took. On the bundled recordings (two streams at once, real-time pace) it fails unless
-every event that must come has come.
+then how long everything took. The bundled recordings (three streams at once, real-time pace) hold keywords, a
+wake phrase, commands and a sentence; it fails unless every event that must come has come.
 
   auricle demo                     the bundled recordings
   auricle demo --source mic        your microphone, until Ctrl-C
+  auricle demo --source mic --wake "hey kitchen" --transcribe
   auricle demo --source mic --wake "hey auricle"
   auricle demo --set keyword.cell=lstm --set vad.cell=lstm
 """
@@ -36,7 +37,8 @@ def run(args: argparse.Namespace) -> int:
 
     screen = Screen(sys.stdout)
     out = screen if args.save_screen else sys.stdout
-    status = Demo(args.source, args.config, listening_overrides(args), show_all=args.all, out=out).run()
+    overrides, asked = listening_overrides(args), args.config is not None or asks_for_something(args)
+    status = Demo(args.source, args.config, overrides, asked=asked, show_all=args.all, out=out).run()
     if args.save_screen:
         screen.save(args.save_screen, "auricle demo")
     return status

@@ -34,6 +34,11 @@ def add_listening_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_arguments(parser)
 
 
+def asks_for_something(args: argparse.Namespace) -> bool:
+    """Whether a flag says what to listen for."""
+    return bool(args.wake or args.grammar is not None or args.transcribe)
+
+
 def listening_overrides(args: argparse.Namespace) -> list[str]:
     """Returns the settings that the flags stand for, then those of `--set`, as `a.b=value` each.
 
