@@ -1,6 +1,7 @@
 """Commands through the whole pipeline, on made-up speech: chunk sizes, wake phrases, grammars that change."""
 
 import json
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,14 @@ def test_the_shipped_grammar_compiles(tmp_path: Path) -> None:
     graph = Grammar(find_grammar("commands")).current()
     intents = {tag.intent for tag in graph.tags} - {""}
     assert {"TurnOn", "SetTimer", "PlayMusic", "SetTemperature"} <= intents
+
+
+def test_the_example_of_the_documentation_compiles(tmp_path: Path) -> None:
+    page = (Path(__file__).parent.parent / "docs/commands.md").read_text("utf-8")
+    example = textwrap.dedent(page.partition("   ```yaml\n")[2].partition("   ```")[0])
+    (tmp_path / "my.yaml").write_text(example)
+    graph = Grammar(tmp_path / "my.yaml").current()
+    assert {"puppy", "spoons", "garden"} <= set(graph.vocabulary)
 
 
 def test_a_command_says_what_its_words_say() -> None:

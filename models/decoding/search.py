@@ -76,6 +76,8 @@ class FoundWord(NamedTuple):
     end_frame: int
     phones: int
     score: float
+    contrast: float
+    """How much worse, on average, any other phone would explain its phones' first frames, summed."""
 
 
 class Sentence(NamedTuple):
@@ -205,7 +207,7 @@ def _word_back(
 ) -> tuple[FoundWord, int, int]:
     """Follows the best path back through one word; its first frame, and its chain."""
     chain = int(np.searchsorted(graph.first, state, side="right")) - 1
-    first, phones, score, end = int(graph.first[chain]), 1, 0.0, -1
+    first, phones, score, contrast, end = int(graph.first[chain]), 1, 0.0, 0.0, -1
     while True:
         frame -= 1
         bits, ratios = int(steps[frame].bits[state]), steps[frame].log_ratios
@@ -217,11 +219,12 @@ def _word_back(
         end = frame + 1 if end < 0 else end
         score += float(ratios[graph.labels[state]])
         if bits & MOVED:
+            contrast -= float(ratios[1:].mean())
             if state == first:
                 break
             state, phones, pausing = state - 1, phones + 1, bool(bits & FROM_PAUSE)
     word = graph.vocabulary[int(graph.chain_words[chain])]
-    return FoundWord(word, frame, end, phones, score), frame, chain
+    return FoundWord(word, frame, end, phones, score, contrast), frame, chain
 
 
 def _jump_back(graph: CommandGraph, joints: Floats, target: int) -> tuple[int, int]:

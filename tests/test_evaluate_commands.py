@@ -1,0 +1,127 @@
+"""How commands are judged: trials, what counts as right, the report."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from auricle.configs.errors import DataError
+from auricle.models.decoding.templates import parse_network
+from auricle.models.lexicon import normalise
+from auricle.pipelines.command_report import command_text, draw_commands, plain
+from auricle.pipelines.command_trials import Trial, make_trials, read_trials
+from auricle.pipelines.corpus import Clip, Corpus
+from auricle.pipelines.evaluate_commands import Laid, judge, search_cost, understand
+from auricle.pipelines.metrics import rate_per_hour
+
+GRAMMAR = """
+intents:
+  Light: {data: [{sentences: ["turn (on|off) the {area} light"], slots: {domain: light}}]}
+lists: {area: {values: [kitchen, {in: play room, out: 7}]}}
+"""
+TEXTS = ("please bring the green bottle home", "nobody knows where the water went", "seven ships sailed past")
+WORDS = "every morning some people walk slowly along the river without saying anything"
+
+
+def write_set(data: Path, name: str, texts: tuple[str, ...]) -> None:
+    (data / name).mkdir(parents=True)
+    lines = [
+        {"id": str(number), "file": f"{name}/dev.flac", "start": number, "duration": 1.0, "text": text}
+        for number, text in enumerate(texts)
+    ]
+    (data / name / "dev.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_sentences_become_templates_whose_slots_hold_what_was_said(tmp_path: Path) -> None:
+    write_set(tmp_path, "talk", (*TEXTS * 2, WORDS))
+    write_set(tmp_path, "more", ("go",))
+    trials = make_trials(Corpus(tmp_path, tmp_path), ("talk",), ("more",), "dev")
+    grammar = yaml.safe_load(trials.grammar)
+    network = parse_network(trials.grammar, "made up")
+    assert trials.commands
+    assert {trial.clip.text for trial in trials.commands}.isdisjoint({t.clip.text for t in trials.others})
+    assert "go" in {trial.clip.text for trial in trials.others}
+    for trial in trials.commands:
+        assert 1 <= len(trial.slots) <= 6
+        meant = understand(network, normalise(trial.clip.text))
+        assert meant is not None
+        assert (meant.intent, dict(meant.slots)) == (trial.intent, dict(trial.slots))
+    assert {trial.intent for trial in trials.commands} == set(grammar["intents"])
+    assert make_trials(Corpus(tmp_path, tmp_path), ("talk",), ("more",), "dev") == trials
+
+
+def test_a_manifest_is_read(tmp_path: Path) -> None:
+    lines: list[dict[str, Any]] = [
+        {"id": "1", "file": "a.flac", "start": 0, "duration": 1, "text": "turn on", "intent": "Light"},
+        {"id": "2", "file": "a.flac", "start": 1, "duration": 1, "text": "good night"},
+    ]
+    lines[0]["slots"] = {"area": "kitchen"}
+    (tmp_path / "m.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "g.yaml").write_text(GRAMMAR)
+    trials = read_trials(tmp_path / "m.jsonl", tmp_path / "g.yaml")
+    assert [(trial.intent, trial.slots) for trial in trials.commands] == [("Light", {"area": "kitchen"})]
+    assert [trial.clip.id for trial in trials.others] == ["2"]
+    lines[0]["slots"] = ["kitchen"]
+    (tmp_path / "m.jsonl").write_text(json.dumps(lines[0]))
+    with pytest.raises(DataError, match="clip 1: expected `intent`"):
+        read_trials(tmp_path / "m.jsonl", tmp_path / "g.yaml")
+
+
+def test_words_mean_what_the_grammar_says() -> None:
+    network = parse_network(GRAMMAR, "grammar")
+    meant = understand(network, ["turn", "off", "the", "play", "room", "light"])
+    assert meant is not None
+    assert (meant.intent, dict(meant.slots)) == ("Light", {"domain": "light", "area": 7})
+    assert understand(network, ["turn", "off", "the", "light"]) is None
+    assert understand(network, []) is None
+
+
+def laid(start: int, **slots: str) -> Laid:
+    clip = Clip(str(start), "talk", "dev", "x", 0, 100)
+    return Laid(Trial(clip, "Light", slots), start, start + 8000, start + 6000)
+
+
+def event(end: int, decided: int, intent: str = "Light", **slots: str) -> dict[str, Any]:
+    return {"sample": decided, "data": {"end_sample": end, "intent": intent, "slots": slots}}
+
+
+def test_only_the_one_event_with_all_slots_is_right() -> None:
+    places = [laid(16_000 * (number + 1), area="kitchen") for number in range(5)]
+    found = judge(
+        places,
+        [
+            event(20_000, 16_000 + 14_000, area="kitchen"),
+            event(36_000, 50_000, area="garden"),
+            event(52_000, 60_000, intent="Timer", area="kitchen"),
+            event(66_000, 70_000, area="kitchen"),
+            event(70_000, 71_000, area="kitchen"),
+        ],
+    )
+    assert found["all_right"].value == pytest.approx(0.2)
+    assert found["intent_right"].value == pytest.approx(0.4)
+    assert found["any_event"].value == pytest.approx(0.8)
+    assert found["delay_p50_s"] == pytest.approx((8000 + 12_000) / 2 / 16_000)
+
+
+def test_the_report_holds_the_figures(tmp_path: Path) -> None:
+    row = judge([laid(16_000, area="kitchen")], [event(20_000, 30_000, area="kitchen")])
+    rows = [{"condition": name, **row, "cost": 0.03} for name in ("clean", "12 dB")]
+    figures = {
+        "split": "dev",
+        "options": [],
+        "rows": rows,
+        "outside": {"hours": 0.5, "events": 2, "per_hour": rate_per_hour(2, 0.5)},
+        "graph": search_cost(GRAMMAR),
+        "words": 6.0,
+        "slots": 1.0,
+    }
+    text = command_text(figures, made_up=True)
+    assert "| clean | 100.0 [20.7, 100.0] % |" in text
+    assert "2 false commands, 4.0 [0.5, 14.4] an hour" in text
+    assert "stand-in" in text
+    assert "stand-in" not in command_text(figures, made_up=False)
+    assert json.loads(json.dumps(plain(figures)))["rows"][0]["all_right"]["value"] == 1.0
+    draw_commands(figures, tmp_path / "commands.png")
+    assert (tmp_path / "commands.png").stat().st_size > 5000
