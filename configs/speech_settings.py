@@ -175,13 +175,13 @@ class TranscriptSettings(Section):
         description="Added to the log-probability of the model's blank or silence; peaky models want less.",
     )
     beam: float = Field(
-        default=14.0,
+        default=16.0,
         gt=0,
         le=100,
         description="Hypotheses so much worse than the best are dropped (natural logarithm).",
     )
     hypotheses: int = Field(
-        default=300, ge=1, le=100_000, description="Hypotheses kept at most; more costs more time."
+        default=500, ge=1, le=100_000, description="Hypotheses kept at most; more costs more time."
     )
     end_cost: float = Field(
         default=4.0,

@@ -39,11 +39,11 @@ class BeamSettings:
     lm_weight: float = 0.8
     word_bonus: float = 1.0
     """Added for every word."""
-    beam: float = 14.0
+    beam: float = 16.0
     """Hypotheses so much worse than the best one are dropped."""
-    hypotheses: int = 300
+    hypotheses: int = 500
     """At most so many are kept."""
-    label_beam: float = 7.0
+    label_beam: float = 5.0
     """Labels so much less likely than the most likely one (but blank) are not tried in a frame."""
 
 
