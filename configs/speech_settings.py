@@ -162,6 +162,12 @@ class TranscriptSettings(Section):
     partial_ms: int = Field(
         default=240, ge=0, le=60_000, description="At least so long between two partial transcripts (ms)."
     )
+    commit_ms: int = Field(
+        default=4000,
+        ge=0,
+        le=600_000,
+        description="Words of the best hypothesis that ended so long ago are settled (ms); 0 = at the end.",
+    )
     lm_weight: float = Field(
         default=0.8, ge=0, le=10, description="Weight of the language model against the acoustic model."
     )
