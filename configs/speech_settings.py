@@ -162,6 +162,12 @@ class TranscriptSettings(Section):
     partial_ms: int = Field(
         default=240, ge=0, le=60_000, description="At least so long between two partial transcripts (ms)."
     )
+    commit_ms: int = Field(
+        default=4000,
+        ge=0,
+        le=600_000,
+        description="Words of the best hypothesis that ended so long ago are settled (ms); 0 = at the end.",
+    )
     lm_weight: float = Field(
         default=0.8, ge=0, le=10, description="Weight of the language model against the acoustic model."
     )
@@ -175,13 +181,13 @@ class TranscriptSettings(Section):
         description="Added to the log-probability of the model's blank or silence; peaky models want less.",
     )
     beam: float = Field(
-        default=14.0,
+        default=16.0,
         gt=0,
         le=100,
         description="Hypotheses so much worse than the best are dropped (natural logarithm).",
     )
     hypotheses: int = Field(
-        default=300, ge=1, le=100_000, description="Hypotheses kept at most; more costs more time."
+        default=500, ge=1, le=100_000, description="Hypotheses kept at most; more costs more time."
     )
     end_cost: float = Field(
         default=4.0,

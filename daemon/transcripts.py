@@ -15,7 +15,7 @@ from auricle.daemon.endpoint import Endpoint, EndpointRules, Progress
 from auricle.daemon.utterance import Utterance, UtteranceDetector
 
 if TYPE_CHECKING:
-    from auricle.models.decoding.beam import BeamState
+    from auricle.models.decoding.hypotheses import BeamState
     from auricle.models.decoding.transcriber import Transcriber
     from auricle.models.engine import ModelInfo
 
@@ -51,6 +51,7 @@ class TranscriptDecoder:
             )
         self._model, self._settings, self._transcriber = model, settings, transcriber
         self._partial_samples = samples(settings.partial_ms)
+        self._commit_frames = -(-samples(settings.commit_ms) // model.frame_samples)
 
     @property
     def tail_samples(self) -> int:
@@ -76,7 +77,10 @@ class TranscriptDecoder:
         now = utterance.heard_sample
         if state.looked_sample >= 0 and now - state.looked_sample < self._partial_samples:
             return [], state
-        state = state._replace(looked_sample=now)
+        search = state.search
+        if self._commit_frames:
+            search = self._transcriber.commit(search, self._commit_frames)
+        state = state._replace(search=search, looked_sample=now)
         text = self._transcriber.text(state.search)
         if text.words == state.published:
             return [], state

@@ -19,13 +19,14 @@ import torch
 from numpy.typing import NDArray
 
 from auricle.configs.speech_settings import TranscriptSettings
-from auricle.models.decoding.beam import BeamSettings, chain
+from auricle.models.decoding.hypotheses import chain
 from auricle.models.decoding.ngram_file import find_language_model, read_language_model
 from auricle.models.decoding.transcriber import Transcriber
 from auricle.models.lexicon import Lexicon
 from auricle.pipelines.corpus import Corpus
 from auricle.pipelines.evaluate_acoustic import AcousticJudge, Judged
 from auricle.pipelines.metrics import roc_auc
+from auricle.pipelines.tune_transcripts import shipped_search
 
 Reals = NDArray[np.float64]
 ROUNDS = 20
@@ -95,9 +96,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     settings = TranscriptSettings()
-    search = BeamSettings(settings.blank_shift, settings.lm_weight, settings.word_bonus, settings.beam)
     language_model = read_language_model(find_language_model(settings.language_model))
-    transcriber = Transcriber(language_model, Lexicon(), search)
+    transcriber = Transcriber(language_model, Lexicon(), shipped_search(settings))
     judge = AcousticJudge(args.model, Corpus(args.data, args.work))
     judged = judge.hear(judge.utterances("dev")[:: args.every])
     weights = fit(*gather(transcriber, judged[::2]))

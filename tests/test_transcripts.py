@@ -17,7 +17,8 @@ from auricle.daemon.detectors import Draft
 from auricle.daemon.endpoint import EndpointRules
 from auricle.daemon.transcripts import TranscriptDecoder
 from auricle.daemon.utterance import Utterance, UtteranceDetector
-from auricle.models.decoding.beam import BeamSettings, BeamState, compact
+from auricle.models.decoding.beam import BeamSettings
+from auricle.models.decoding.hypotheses import BeamState, compact
 from auricle.models.decoding.ngram import NGram
 from auricle.models.decoding.transcriber import Transcriber
 from auricle.models.lexicon import Lexicon
@@ -26,6 +27,9 @@ from auricle.pipelines.corpus import Clip
 from auricle.pipelines.evaluate_transcripts import Laid, collect, word_error_rate
 from auricle.pipelines.ngram_counts import Size, estimate, number_words, vocabulary_of
 from auricle.pipelines.transcript_report import draw_transcripts, transcript_text
+from auricle.pipelines.tune_transcripts import tune
+from auricle.pipelines.word_scores import fit, right_words
+from auricle.pipelines.word_scores import report as score_report
 
 SCHEMA = json.loads((Path(__file__).parent.parent / "daemon/schema/event-v1.json").read_text("utf-8"))
 FRAME = 640
@@ -157,6 +161,18 @@ def test_forgetting_dead_word_ends_changes_no_word(transcriber: Transcriber) -> 
     small = compact(state)
     assert len(small.ends.word) < len(state.ends.word)
     assert transcriber.finish(small) == transcriber.finish(state)
+
+
+def test_settled_words_are_those_of_the_best_hypothesis(transcriber: Transcriber) -> None:
+    rows = posteriors("turn on the red light in the kitchen", sharpness=3.0, noise=0.8, seed=3)
+    state = decode(rows[:40], transcriber)
+    best = transcriber.text(state)
+    settled = transcriber.commit(state, 10)
+    text = transcriber.text(settled)
+    assert text.words == best.words and best.stable < text.stable
+    assert 0 < len(settled.node) < len(state.node)
+    unchanged = transcriber.commit(state, 1000)
+    assert len(unchanged.node) == len(state.node)
 
 
 def test_word_times_follow_the_posteriors(transcriber: Transcriber) -> None:
@@ -328,3 +344,25 @@ def test_a_report_names_both_systems(tmp_path: Path) -> None:
     assert "40.0 [30.0, 50.0] | 60.0 [50.0, 70.0]" in transcript_text(figures)
     draw_transcripts(figures, tmp_path / "t.png")
     assert (tmp_path / "t.png").stat().st_size > 5000
+
+
+def test_tuning_ends_with_the_best_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    def rate(judged: Any, model: Any, lexicon: Any, search: BeamSettings) -> float:
+        return abs(search.blank_shift + 4) + abs(search.lm_weight - 1) + abs(search.word_bonus)
+
+    monkeypatch.setattr("auricle.pipelines.tune_transcripts.error_rate", rate)
+    tries = list(tune([], learn(), BeamSettings(-2, 0.6, 1)))
+    best, lowest = tries[-1]
+    assert (best.blank_shift, best.lm_weight, best.word_bonus) == (-4, 1.0, 0)
+    assert lowest == min(rate for _, rate in tries)
+    assert len({search for search, _ in tries}) == len(tries) - 1
+
+
+def test_scores_that_are_fitted_are_shares_right() -> None:
+    rng = np.random.default_rng(0)
+    evidence = rng.standard_normal((4000, 2))
+    right = rng.random(4000) < 1 / (1 + np.exp(-(0.5 + 1.5 * evidence[:, 0])))
+    weights = fit(evidence, right)
+    assert weights == pytest.approx([0.5, 1.5, 0.0], abs=0.15)
+    assert "right" in score_report(evidence, right, weights)
+    assert right_words("turn on the light", ["turn", "off", "light"]) == [True, False, True]

@@ -9,11 +9,12 @@ Shape letters: V labels, H hypotheses, C candidates, Z word ends.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from auricle.models.decoding.hypotheses import BeamState, Ends, Hypotheses, compact
 from auricle.models.decoding.ngram import END, NGram
 from auricle.models.decoding.tree import NO_CHILD, PrefixTree
 
@@ -24,8 +25,6 @@ BLANK = 0
 SMALLEST = 1e-8
 """Posteriors are taken to be at least this."""
 IMPOSSIBLE = np.float32(-1e30)
-NO_END = 0
-"""The word end before the first word."""
 COMPACT_ABOVE = 4000
 """So many word ends may wait before those that no hypothesis has any more are dropped."""
 
@@ -39,54 +38,12 @@ class BeamSettings:
     lm_weight: float = 0.8
     word_bonus: float = 1.0
     """Added for every word."""
-    beam: float = 14.0
+    beam: float = 16.0
     """Hypotheses so much worse than the best one are dropped."""
-    hypotheses: int = 300
+    hypotheses: int = 500
     """At most so many are kept."""
-    label_beam: float = 7.0
+    label_beam: float = 5.0
     """Labels so much less likely than the most likely one (but blank) are not tried in a frame."""
-
-
-class Ends(NamedTuple):
-    """Word ends, each with the one before it; a chain tells the words of a hypothesis."""
-
-    before: Ints  # (Z,)
-    word: Ints  # (Z,)
-    begin: Ints  # first frame of the word (Z,)
-    end: Ints  # frame behind it (Z,)
-    acoustic: Floats  # acoustic score of all frames up to the end (Z,)
-    language: Floats  # the other part of the score up to the end (Z,)
-    behind: Floats  # by how much the hypothesis was worse than the best one when the word ended (Z,)
-
-
-class BeamState(NamedTuple):
-    """What the search knows after some frames."""
-
-    frames: int
-    node: Ints  # (H,)
-    context: Ints  # language model states (H,)
-    after_blank: Floats  # score of the ways that end with blank (H,)
-    after_label: Floats  # score of those that end with the node's label (H,)
-    language: Floats  # part of the score that is not acoustic (H,)
-    begin: Ints  # first frame of the word under way (H,)
-    trace: Ints  # newest word end (H,)
-    ends: Ends
-    free: Floats  # acoustic score of the most likely labels, up to each frame (frames + 1,)
-
-    @property
-    def score(self) -> Floats:
-        """The score of each hypothesis, `(H,)`."""
-        return np.maximum(self.after_blank, self.after_label)
-
-
-class _Candidates(NamedTuple):
-    node: Ints
-    context: Ints
-    after_blank: Floats
-    after_label: Floats
-    language: Floats
-    begin: Ints
-    trace: Ints
 
 
 class BeamSearch:
@@ -137,7 +94,7 @@ class BeamSearch:
         free = np.append(state.free, state.free[-1] + frame.max())
         state = state._replace(frames=state.frames + 1, free=free)
         score = state.score
-        stay = _Candidates(
+        stay = Hypotheses(
             state.node,
             state.context,
             score + frame[BLANK],
@@ -152,11 +109,11 @@ class BeamSearch:
             return self._prune(state, stay, None)
         ended, ends = self._end_words(arrived, state)
         leads = tree.leads_on[arrived.node]
-        inside = _Candidates._make(column[leads] for column in arrived)
+        inside = Hypotheses._make(column[leads] for column in arrived)
         state = state._replace(ends=ends)
         return self._prune(state, stay, _join(inside, ended) if len(ended.node) else inside)
 
-    def _extend(self, frame: Floats, score: Floats, state: BeamState, best: float) -> _Candidates | None:
+    def _extend(self, frame: Floats, score: Floats, state: BeamState, best: float) -> Hypotheses | None:
         """Every hypothesis with one more label."""
         settings, tree = self.settings, self.tree
         spoken = frame[BLANK + 1 :]
@@ -181,7 +138,7 @@ class BeamSearch:
         else:
             guess = guess[good]
         new_word = state.node[source] < self._roots
-        return _Candidates(
+        return Hypotheses(
             node,
             state.context[source],
             np.full(len(node), IMPOSSIBLE),
@@ -191,7 +148,7 @@ class BeamSearch:
             state.trace[source],
         )
 
-    def _end_words(self, arrived: _Candidates, state: BeamState) -> tuple[_Candidates, Ends]:
+    def _end_words(self, arrived: Hypotheses, state: BeamState) -> tuple[Hypotheses, Ends]:
         """The words that end with the label that was just heard, each with its new word end."""
         tree, model = self.tree, self.model
         first = tree.first_word[arrived.node]
@@ -210,7 +167,7 @@ class BeamSearch:
         language = (arrived.language[source] + change[keep]).astype(np.float32)
         ends = state.ends
         trace = len(ends.word) + np.arange(len(source))
-        ended = _Candidates(
+        ended = Hypotheses(
             tree.label[arrived.node[source]],
             context,
             np.full(len(source), IMPOSSIBLE),
@@ -232,7 +189,7 @@ class BeamSearch:
             return ended, ends
         return ended, Ends._make(_joined(ends, added))
 
-    def _prune(self, state: BeamState, stay: _Candidates, new: _Candidates | None) -> BeamState:
+    def _prune(self, state: BeamState, stay: Hypotheses, new: Hypotheses | None) -> BeamState:
         """Drops the bad ones, and keeps the better of two that have the same future."""
         every = stay if new is None else _join(stay, new)
         score = np.maximum(every.after_blank, every.after_label)
@@ -243,9 +200,9 @@ class BeamSearch:
         if len(kept) > self.settings.hypotheses:
             kept = kept[np.argpartition(-score[kept], self.settings.hypotheses)[: self.settings.hypotheses]]
         columns: list[Any] = [column[kept] for column in every]
-        return state._replace(**dict(zip(_Candidates._fields, columns, strict=True)))
+        return state._replace(**dict(zip(Hypotheses._fields, columns, strict=True)))
 
-    def _merge(self, kept: Ints, every: _Candidates, score: Floats) -> tuple[Ints, _Candidates, Floats]:
+    def _merge(self, kept: Ints, every: Hypotheses, score: Floats) -> tuple[Ints, Hypotheses, Floats]:
         key = every.context[kept] * len(self.tree.label) + every.node[kept]
         order = np.lexsort((-score[kept], key))
         kept, key = kept[order], key[order]
@@ -261,41 +218,8 @@ class BeamSearch:
         return kept, every, np.maximum(merged_blank, merged_label)
 
 
-def compact(state: BeamState) -> BeamState:
-    """Drops the word ends that belong to no hypothesis."""
-    used = np.zeros(len(state.ends.word), bool)
-    used[NO_END] = True
-    reached = np.unique(state.trace)
-    while len(reached := reached[~used[reached]]):
-        used[reached] = True
-        reached = np.unique(state.ends.before[reached])
-    place = np.cumsum(used) - 1
-    ends = Ends._make(column[used] for column in state.ends)
-    return state._replace(trace=place[state.trace], ends=ends._replace(before=place[ends.before]))
-
-
-def chain(state: BeamState, end: int) -> list[int]:
-    """The word ends that lead to one, in order."""
-    before, found = state.ends.before, []
-    while end != NO_END:
-        found.append(end)
-        end = int(before[end])
-    return found[::-1]
-
-
-def shared_end(state: BeamState) -> int:
-    """The newest word end that all hypotheses have in common; what led to it can not change any more."""
-    before = state.ends.before
-    open_ends: set[int] = set(state.trace.tolist())
-    while len(open_ends) > 1:
-        newest = max(open_ends)
-        open_ends.remove(newest)
-        open_ends.add(int(before[newest]))
-    return int(open_ends.pop())
-
-
-def _join(one: _Candidates, other: _Candidates) -> _Candidates:
-    return _Candidates._make(_joined(one, other))
+def _join(one: Hypotheses, other: Hypotheses) -> Hypotheses:
+    return Hypotheses._make(_joined(one, other))
 
 
 def _joined(one: Iterable[Any], other: Iterable[Any]) -> Iterator[Any]:

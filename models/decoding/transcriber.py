@@ -11,14 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auricle.configs.errors import ModelError
-from auricle.models.decoding.beam import (
-    NO_END,
-    BeamSearch,
-    BeamSettings,
-    BeamState,
-    chain,
-    shared_end,
-)
+from auricle.models.decoding.beam import BeamSearch, BeamSettings
+from auricle.models.decoding.hypotheses import NO_END, BeamState, chain, commit, shared_end
 from auricle.models.decoding.ngram import END, START, UNKNOWN, NGram
 from auricle.models.decoding.tree import build_tree
 from auricle.models.lexicon import WORD, Lexicon
@@ -129,6 +123,10 @@ class Transcriber:
     def step(self, posterior: NDArray[np.floating], state: BeamState) -> BeamState:
         """Takes one frame of posteriors `(V,)`."""
         return self.search.step(posterior, state)
+
+    def commit(self, state: BeamState, frames: int) -> BeamState:
+        """Settles the words of the best hypothesis that ended so many frames ago, or earlier."""
+        return commit(state, frames)
 
     def text(self, state: BeamState) -> Text:
         """The whole words of the best hypothesis so far."""
