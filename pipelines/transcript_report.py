@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from auricle.pipelines.keyword_report import markdown_table
 from auricle.pipelines.metrics import Interval
+from auricle.pipelines.report import markdown_table
 
 
 def transcript_text(figures: Mapping[str, Any]) -> str:
