@@ -27,6 +27,7 @@ from auricle.pipelines.batches import Batch
 from auricle.pipelines.corpus import Corpus
 from auricle.pipelines.criteria import PhoneTargets
 from auricle.pipelines.curves import RunLog, progress_bar
+from auricle.pipelines.parallel import Processes
 from auricle.pipelines.recipe import Recipe, TrainingConfig, as_table
 from auricle.pipelines.tasks import KeywordTask, Task, VadTask
 
@@ -84,6 +85,7 @@ class Trainer:
         *,
         device: str = "cpu",
         loaders: int = 0,
+        processes: Processes | None = None,
     ) -> None:
         """Sets up a run in a folder; `resume` continues what is there.
 
@@ -94,8 +96,10 @@ class Trainer:
             task: what to learn, where several runs share one; else it is made from the recipe.
             device: where the network is trained, "cpu" or "cuda".
             loaders: threads that read recordings ahead, where the task can do that.
+            processes: those that train together; else this one alone.
         """
         self.recipe, self.corpus, self.folder = recipe, corpus, folder
+        self.processes = processes or Processes()
         self.device = torch.device(device)
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(recipe.training.seed)
@@ -131,7 +135,7 @@ class Trainer:
                 progress.step += 1
                 progress.seconds = before + time.monotonic() - started
                 self.log.loss(progress.step, loss)
-                late = minutes is not None and time.monotonic() - started > minutes * 60
+                late = minutes is not None and self.processes.told(time.monotonic() - started > minutes * 60)
                 if progress.step % training.evaluate_every == 0 or progress.step == training.steps:
                     self._evaluate()
                     self.save()
@@ -139,7 +143,8 @@ class Trainer:
                 if late:
                     break
         self.save()
-        self.log.plot()
+        if self.processes.is_first:
+            self.log.plot()
         self.log.close()
         return progress
 
@@ -147,20 +152,24 @@ class Trainer:
         """One segment of all streams: forward, backward, update."""
         training, step = self.recipe.training, self.progress.step
         batch = _move(self.audio.next(step), self.device)
-        torch.manual_seed(training.seed * 1_000_003 + step)  # dropout
+        rows = len(batch.features)
+        own = self.processes.share(rows)
+        torch.manual_seed(training.seed * 1_000_003 + step + self.processes.number * 7_919)  # dropout
+        start = states.map_state(lambda leaf: leaf[own], self._start(batch))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=training.precision == "bf16"):
-            logits, state = self.network(batch.features, self._start(batch))
-        loss = self.task.loss(logits.float(), batch.targets)
+            logits, state = self.network(batch.features[own], start)
+        loss = self.task.loss(self.processes.join(logits.float(), rows), batch.targets)
         if not torch.isfinite(loss):
             raise DataError(f"the loss became {loss.item()} at step {step}: lower training.learning_rate")
         self.network.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        self.processes.sum_gradients(self.network)
         nn.utils.clip_grad_norm_(self.network.parameters(), training.gradient_clip)
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(step, training)
             optimiser.step()
-        self.state = states.map_state(_carried, state)
+        self.state = self.processes.join_state(states.map_state(_carried, state), rows)
         self._update_average(min(training.ema_decay, (1 + step) / (10 + step)))
         return loss.item()
 
@@ -198,19 +207,24 @@ class Trainer:
 
     def _evaluate(self) -> None:
         """Judges the averaged weights on dev and keeps them if they are the best so far."""
-        figures, progress = self.task.evaluate(self.average), self.progress
-        self.log.evaluation(progress.step, progress.seconds, figures)
+        progress, first = self.progress, self.processes.is_first
+        figures = self.processes.told(self.task.evaluate(self.average) if first else {})
+        if first:
+            self.log.evaluation(progress.step, progress.seconds, figures)
         progress.stale += 1
         if figures["score"] > progress.best:
             progress.best, progress.best_step, progress.stale = figures["score"], progress.step, 0
             progress.figures = figures
-            _write(self.folder / "best.pt", {"network": self.average.state_dict()})
+            if first:
+                _write(self.folder / "best.pt", {"network": self.average.state_dict()})
 
     def _stale(self) -> bool:
         return 0 < self.recipe.training.patience <= self.progress.stale
 
     def save(self) -> None:
-        """Writes the checkpoint that `resume` reads, whole or not at all."""
+        """Writes the checkpoint that `resume` reads, whole or not at all; the first process does."""
+        if not self.processes.is_first:
+            return
         checkpoint = {
             "recipe": as_table(self.recipe),
             "network": self.network.state_dict(),

@@ -82,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(as_table(recipe), indent=1))
         return 0
     from auricle.pipelines.corpus import Corpus
+    from auricle.pipelines.parallel import Processes
     from auricle.pipelines.release import write_model
     from auricle.pipelines.train import Trainer, prepare_process
 
@@ -91,14 +92,24 @@ def run(args: argparse.Namespace) -> int:
     if args.fresh:
         for name in ("last.pt", "best.pt"):
             (folder / name).unlink(missing_ok=True)
+    processes = Processes()
+    if not processes.is_first:
+        processes.wait()  # the first one decodes and reads what is missing
     corpus = Corpus(args.data or args.recordings or DATA, args.work)
     task = _own_task(args, corpus, recipe)
-    trainer = Trainer(recipe, corpus, folder, task, device=args.device, loaders=args.loaders)
+    trainer = Trainer(
+        recipe, corpus, folder, task, device=args.device, loaders=args.loaders, processes=processes
+    )
+    if processes.is_first:
+        processes.wait()
     if trainer.resume():
         print(f"continuing {recipe.name} at step {trainer.progress.step}", file=sys.stderr)
-    if args.tensorboard:
+    if args.tensorboard and processes.is_first:
         trainer.log.open_tensorboard(trainer.progress.step)
     progress = trainer.run(args.minutes)
+    processes.leave()
+    if not processes.is_first:
+        return 0
     finished = progress.step >= recipe.training.steps
     settings = [word for setting in args.settings for word in ("--set", setting)]
     settings += ["--words", args.words] if args.words else []
