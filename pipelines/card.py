@@ -26,8 +26,8 @@ LOOKS = {
     "vad": "looked at once.",
     "keyword": """\
 looked at once with
-the rule of decision as it is. An earlier look at the GRU gave 0.917 on the first line: the time in which a word
-was sought began while the word before it was still heard. That was found and mended on `dev`.""",
+the rule of decision as it is. An earlier look at the GRU gave 0.917 on the first line: the time in which a
+word was sought began while the word before it was still heard. That was found and mended on `dev`.""",
 }
 LIMITS = {
     "vad": """\

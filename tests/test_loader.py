@@ -46,7 +46,7 @@ def refusal(config: Path | str | None, *overrides: str) -> str:
 
 
 def test_the_shipped_configurations_load() -> None:
-    assert set(loader.shipped_configs()) == {"default", "keywords", "vad"}
+    assert set(loader.shipped_configs()) == {"assistant", "default", "keywords", "vad"}
     assert loader.load() == loader.load("default") == loader.load("default.toml") == Settings()
     vad, keywords = loader.load("vad"), loader.load("keywords")
     assert (vad.vad.enabled, vad.keyword.enabled) == (True, False)
@@ -56,8 +56,16 @@ def test_the_shipped_configurations_load() -> None:
 
 def test_what_the_shipped_configurations_write_out_is_the_default() -> None:
     for name in loader.shipped_configs():
-        kept_on = [f"{section}.enabled=true" for section in ("vad", "keyword")]
-        assert loader.load(name, kept_on) == Settings()
+        as_before = [f"{section}.enabled=true" for section in ("vad", "keyword")]
+        as_before += ["wake=[]", "commands.enabled=false", "transcript.enabled=false"]
+        assert loader.load(name, as_before) == Settings()
+
+
+def test_the_assistant_is_all_in_one_file() -> None:
+    assistant = loader.load("assistant")
+    assert assistant.vad.enabled and assistant.commands.enabled and assistant.transcript.enabled
+    assert [entry.phrase for entry in assistant.wake] == ["hey auricle", "computer"]
+    assert not assistant.keyword.enabled
 
 
 def test_explain_loads_as_the_defaults(config: Path) -> None:
