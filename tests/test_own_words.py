@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -51,8 +52,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(own_task, "LEAST_NEGATIVE_S", 5.0)
+    yield
+    torch.set_flush_denormal(False)  # a command sets it for its whole process, which here goes on
 
 
 def test_a_model_for_own_words_is_learnt_and_heard_with(
