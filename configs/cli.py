@@ -55,6 +55,9 @@ GROUPS: dict[str, dict[str, Command]] = {
         ),
         "run": Command("auricle.daemon.commands.run", "run the daemon: audio in, events out"),
         "listen": Command("auricle.daemon.commands.listen", "print the events of a running daemon"),
+        "say-it": Command(
+            "auricle.daemon.commands.say_it", "show how a phrase is spoken, or say how a word is"
+        ),
         "send": Command("auricle.daemon.commands.send", "ship audio from this machine to a daemon elsewhere"),
     },
     "Files": {
@@ -83,6 +86,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         "calibrate": Command(
             "auricle.pipelines.commands.calibrate", "prepare an acoustic model for wake phrases"
         ),
+        "tune": Command("auricle.pipelines.commands.tune", "try a wake phrase before it annoys anyone"),
         "compare": Command("auricle.pipelines.commands.compare", "LSTM or GRU? every cell under one budget"),
     },
 }

@@ -15,7 +15,7 @@ from auricle.configs.settings import Settings, WakeSettings
 from auricle.daemon import event_data
 from auricle.daemon.detectors import Draft, check_kind
 from auricle.models.decoding.background import SUFFIX, Background, load_background
-from auricle.models.decoding.spotting import Spotter, SpotterState, Wanted, rate_of
+from auricle.models.decoding.spotting import SETTLE_FRAMES, Hit, Spotter, SpotterState, Wanted, rate_of
 from auricle.models.decoding.ways import ways_of
 from auricle.models.lexicon import Lexicon
 from auricle.models.zoo import find_model
@@ -28,7 +28,7 @@ Array = NDArray[np.float32]
 logger = logging.getLogger(__name__)
 
 LEAST_POSTERIOR = 1e-8
-SETTLING_FRAMES = 3
+LATE_FRAMES = 3
 """The last phone of a phrase may be answered so many frames late."""
 
 
@@ -77,7 +77,8 @@ class WakeDetector:
     @property
     def tail_samples(self) -> int:
         """The model's look-ahead, and the time it may take to answer."""
-        return (self.model.lookahead_frames + SETTLING_FRAMES) * self.model.frame_samples
+        frames = self.model.lookahead_frames + LATE_FRAMES + SETTLE_FRAMES
+        return frames * self.model.frame_samples
 
     def initial_state(self) -> SpotterState:
         """State of a stream that has heard nothing."""
@@ -91,17 +92,20 @@ class WakeDetector:
         log_probs = np.log(np.maximum(posterior, LEAST_POSTERIOR))
         for row, end_sample in zip(log_probs, end_samples, strict=True):
             hits, state = self._spotter.step(row, end_sample, state)
-            for hit in hits:
-                phrase = self.phrases[hit.phrase].phrase
-                data = event_data.wake(phrase, hit.score, hit.start_sample, hit.end_sample)
-                drafts.append(Draft("wake", end_sample, data, self.model.name))
+            drafts += [self._draft(hit, end_sample) for hit in hits]
         return drafts, state
 
     def finish(
         self, end_sample: int, last_sample: int, state: SpotterState
     ) -> tuple[list[Draft], SpotterState]:
-        """Nothing stays open between frames."""
-        return [], state
+        """Reports what was heard to the end just now."""
+        hits, state = self._spotter.finish(end_sample, state)
+        return [self._draft(hit, end_sample) for hit in hits], state
+
+    def _draft(self, hit: Hit, sample: int) -> Draft:
+        phrase = self.phrases[hit.phrase].phrase
+        data = event_data.wake(phrase, hit.score, hit.start_sample, hit.end_sample)
+        return Draft("wake", sample, data, self.model.name)
 
 
 def build_wake_detector(settings: Settings, engine: "Engine") -> WakeDetector:

@@ -95,6 +95,7 @@ class Lexicon:
     def __init__(self, entries: Entries | None = None) -> None:
         """Takes words that come before the dictionary's."""
         self.entries: dict[str, tuple[Pronunciation, ...]] = dict(entries or {})
+        self._given = frozenset(self.entries)
 
     @classmethod
     def of_folder(cls, data: Path) -> "Lexicon":
@@ -126,6 +127,17 @@ class Lexicon:
         if word not in self.entries:
             self.entries[word] = dictionary().get(word) or (self._derive(word),)
         return self.entries[word]
+
+    def source(self, word: str) -> str:
+        """Says where the pronunciations of a normalised word come from, in words for a user."""
+        if word in self._given:
+            return "your lexicon"
+        if word in dictionary():
+            return "dictionary"
+        for ending in ENDINGS:
+            if word.endswith(ending) and len(word) > len(ending):
+                return f"{word[: -len(ending)]} ({self.source(word[: -len(ending)])}) and {ending}"
+        return "guessed from the letters"
 
     def phones(self, text: str) -> list[str]:
         """Returns the phones of a text, each word in its most usual pronunciation."""
@@ -167,6 +179,34 @@ def read_lexicon(path: Path) -> Entries:
             )
         entries[word] = (*entries.get(word, ()), tuple(phones))
     return entries
+
+
+def add_pronunciation(path: Path, entry: str) -> str:
+    """Adds a line `word PHONE PHONE ...` to a user's lexicon, which is made if there is none.
+
+    Stress marks are taken off, and a line that is there already is not written again.
+
+    Returns:
+        The line.
+
+    Raises:
+        DataError: it is no word and phones.
+    """
+    word, *phones = entry.split() or [""]
+    word, phones = word.lower(), [phone.upper().rstrip("012") for phone in phones]
+    unknown = [phone for phone in phones if phone not in INDEX]
+    if not WORD.fullmatch(word) or not phones or unknown:
+        raise DataError(
+            f"expected a word and ARPAbet phones, such as 'auricle AO R IH K AH L', got '{entry}'"
+            + (f" with unknown {', '.join(unknown)}; the phones are {' '.join(INDEX)}" if unknown else "")
+        )
+    line = " ".join((word, *phones))
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    if line not in text.splitlines():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        separator = "" if not text or text.endswith("\n") else "\n"
+        path.write_text(f"{text}{separator}{line}\n", encoding="utf-8")
+    return line
 
 
 def lexicon_text(lexicon: Lexicon, texts: Iterable[str]) -> str:

@@ -36,6 +36,13 @@ def spoken(*labels: int, gap: int = 1, sure: float = 0.95) -> Array:
     return np.log(posterior)
 
 
+def silence(frames: int) -> Array:
+    """Log-probabilities of a model that hears nothing."""
+    rows = np.log(np.full((frames, LABELS), 1e-4, np.float32))
+    rows[:, 0] = 0.0
+    return rows
+
+
 def babble(seed: int, frames: int) -> Array:
     """Random speech: a phone in every other frame, of varying clarity."""
     rng = np.random.default_rng(seed)
@@ -145,9 +152,8 @@ def test_the_promised_rate_is_kept_in_unheard_babble() -> None:
 
 def test_a_phrase_is_heard_once_each_time_it_is_said_and_not_within_its_refractory_time() -> None:
     spotter = Spotter([Wanted(ONE_TWO, 0.5, 50 * FRAME), Wanted(OTHER, 0.5, 0)], background(), FRAME)
-    once, rest = spoken(5, 6, 7, 8, 8), np.log(np.full((60, LABELS), 1e-4, np.float32))
-    rest[:, 0] = 0.0
-    said = np.concatenate([rest, once, rest[:5], once, rest, once, rest, spoken(9, 13, 11, 12)])
+    once, rest = spoken(5, 6, 7, 8, 8), silence(60)
+    said = np.concatenate([rest, once, rest[:5], once, rest, once, rest, spoken(9, 13, 11, 12), rest])
     hits, _ = hear(spotter, said, spotter.initial_state())
     assert [hit.phrase for hit in hits] == [0, 0, 1]
     assert hits[0].end_sample == (60 + 10) * FRAME
@@ -158,6 +164,7 @@ def test_a_phrase_is_heard_once_each_time_it_is_said_and_not_within_its_refracto
 def test_phrases_come_and_go_without_disturbing_the_others() -> None:
     spotter = Spotter([Wanted(ONE_TWO, 0.5, 0)], background(), FRAME)
     said = spoken(5, 6, 7, 8, 8)
+    said = np.concatenate([said, silence(5)])
     _, state = hear(spotter, said[:6], spotter.initial_state())
     spotter.change([Wanted(OTHER, 0.5, 0), Wanted(ONE_TWO, 0.1, 0)])
     hits, state = hear(spotter, said[6:], state, 6)

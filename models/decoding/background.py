@@ -32,6 +32,8 @@ WINDOW_FRAMES = 50
 """False accepts closer together than this are one."""
 TAIL_EVENTS = 40
 """The tail is fitted to so many of the highest scores."""
+DOUBTFUL_EVENTS = 5
+"""So many of these may be the phrase itself, truly said: of them it only counts that they are high."""
 LEAST_RATE = 1e-6
 """False accepts per hour that stand for none."""
 
@@ -155,7 +157,8 @@ def encode(log_probs: Array, piece_frames: int) -> Codes:
     codes = np.minimum(np.round(below / STEP), LEAST_CODE).astype(np.uint8)
     kth = np.partition(below, KEPT - 1, axis=1)[:, KEPT - 1 : KEPT]
     codes[below > kth] = LEAST_CODE
-    return codes[: pieces * piece_frames].reshape(pieces, piece_frames, log_probs.shape[1])
+    cut: Codes = codes[: pieces * piece_frames].reshape(pieces, piece_frames, log_probs.shape[1])
+    return cut
 
 
 def fit_tail(scores: Array, info: BackgroundInfo) -> Tail:
@@ -165,7 +168,9 @@ def fit_tail(scores: Array, info: BackgroundInfo) -> Tail:
     ordered = -np.sort(-highest.reshape(-1))
     count = min(TAIL_EVENTS, len(ordered) - 1)
     pivot = float(ordered[count])
-    # The mean excess is what fits an exponential tail best.
-    scale = max(0.05, float((ordered[:count] - pivot).mean()))
+    # The likeliest scale of an exponential tail whose highest values are only known to be that high.
+    doubtful = min(DOUBTFUL_EVENTS, count - 1)
+    excess = ordered[doubtful:count] - pivot
+    scale = max(0.05, float(excess.sum() + doubtful * excess[0]) / len(excess))
     hours = highest.size * WINDOW_FRAMES * info.frame_s / 3600
     return Tail(ordered, hours, pivot, scale, TAIL_EVENTS / hours * info.correction)

@@ -31,17 +31,17 @@ NEVER = np.float32(-1e9)
 class PhraseSearchSettings:
     """How the search weighs its evidence; chosen on dev."""
 
-    blank_shift: float = -2.0
+    blank_shift: float = -2.5
     """Added to the log-probability of the blank: CTC models answer with too many."""
-    most: float = 6.0
+    most: float = 7.0
     """A frame never costs more than this, so a missing phone does not rule a phrase out."""
-    gap_cost: float = 0.1
+    gap_cost: float = 0.05
     """Of each frame of blank within a word: phones that belong together come close together."""
-    pause_cost: float = 0.05
+    pause_cost: float = 0.0
     """Of each frame of blank between words."""
-    onset_cost: float = 2.0
+    onset_cost: float = 4.0
     """Of beginning where someone already speaks: phrases that are meant begin after silence."""
-    onset_frames: int = 6
+    onset_frames: int = 8
     """Frames before the first phone that should be silent."""
 
 

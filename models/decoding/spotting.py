@@ -12,6 +12,8 @@ import numpy as np
 from auricle.models.decoding.background import LEAST_RATE, Background, Tail
 from auricle.models.decoding.phrases import Array, PhraseSearch, SearchState, Way
 
+SETTLE_FRAMES = 2
+"""A phrase is reported once its score has not risen for so many frames: then its last phone is in."""
 BEST_SCORE = -0.05
 """Nothing can score above 0: a threshold beyond is lowered to here."""
 
@@ -40,11 +42,20 @@ class Hit(NamedTuple):
     end_sample: int
 
 
+class Pending(NamedTuple):
+    """The best that was heard of a phrase, which may become better still."""
+
+    raw: float
+    frames: int  # of its path
+    end_sample: int
+
+
 class SpotterState(NamedTuple):
     """What the spotter remembers of a stream."""
 
     search: PhraseSearch  # that the paths belong to
     paths: SearchState
+    pending: dict[tuple[Way, ...], Pending]
     blocked_until: dict[tuple[Way, ...], int]  # a phrase is not heard again before this sample
 
 
@@ -86,7 +97,7 @@ class Spotter:
 
     def initial_state(self) -> SpotterState:
         """State of a stream that has heard nothing."""
-        return SpotterState(self.search, self.search.initial_state(), {})
+        return SpotterState(self.search, self.search.initial_state(), {}, {})
 
     def step(self, log_probs: Array, end_sample: int, state: SpotterState) -> tuple[list[Hit], SpotterState]:
         """Takes one frame `(V,)` that ends at a sample."""
@@ -96,17 +107,34 @@ class Spotter:
             return [], state
         frame = state.paths.frame
         found, paths = self.search.step(log_probs[None], state.paths)
-        state = state._replace(paths=paths)
-        hits = []
+        state, pending = state._replace(paths=paths), dict(state.pending)
         for number in np.flatnonzero(found.score[0] >= self._thresholds).tolist():
-            raw, frames = float(found.score[0, number]), frame + 1 - int(found.start[0, number])
-            entry = self.wanted[number]
-            state = state._replace(paths=self.search.forget(number, state.paths))
-            if end_sample < state.blocked_until.get(entry.ways, 0):
+            ways, raw = self.wanted[number].ways, float(found.score[0, number])
+            if end_sample < state.blocked_until.get(ways, 0):
+                state = state._replace(paths=self.search.forget(number, state.paths))
+            elif ways not in pending or raw > pending[ways].raw:
+                pending[ways] = Pending(raw, frame + 1 - int(found.start[0, number]), end_sample)
+        return self._settled(end_sample, state._replace(pending=pending))
+
+    def finish(self, end_sample: int, state: SpotterState) -> tuple[list[Hit], SpotterState]:
+        """Reports what is pending: nothing will follow."""
+        return self._settled(end_sample, state, wait_frames=0)
+
+    def _settled(
+        self, end_sample: int, state: SpotterState, wait_frames: int = SETTLE_FRAMES
+    ) -> tuple[list[Hit], SpotterState]:
+        """Reports the pending phrases that will not become better."""
+        hits = []
+        for number, entry in enumerate(self.wanted if state.pending else ()):
+            best = state.pending.get(entry.ways)
+            if best is None or end_sample - best.end_sample < wait_frames * self._frame_samples:
                 continue
-            hits.append(self._hit(number, raw, frames, end_sample))
-            blocked = {**state.blocked_until, entry.ways: end_sample + entry.refractory_samples}
-            state = state._replace(blocked_until=blocked)
+            hits.append(self._hit(number, best.raw, best.frames, best.end_sample))
+            state = state._replace(
+                paths=self.search.forget(number, state.paths),
+                pending={ways: kept for ways, kept in state.pending.items() if ways != entry.ways},
+                blocked_until={**state.blocked_until, entry.ways: end_sample + entry.refractory_samples},
+            )
         return hits, state
 
     def _hit(self, number: int, raw: float, frames: int, end_sample: int) -> Hit:

@@ -17,6 +17,7 @@ kind, or what the daemon makes of phones: wake, commands, transcripts.
 
   auricle evaluate models/weights/vad-gru.safetensors models/weights/vad-lstm.safetensors
   auricle evaluate models/weights/keyword-gru.safetensors --split eval --out runs/figures
+  auricle evaluate wake --split eval --out runs/figures
   auricle evaluate commands --most 40 --set acoustic.model=my.safetensors
   auricle evaluate commands --manifest orders.jsonl --grammar orders.yaml --out runs/figures
   auricle evaluate transcripts --split eval --out runs/figures
@@ -54,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     decoded.add_argument(
         "--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="change a setting"
     )
+    decoded.add_argument("--alone", action="store_true", help="without other detectors (wake)")
     decoded.add_argument("--manifest", type=Path, help="recorded commands")
     decoded.add_argument("--grammar", type=Path, help="the grammar of the recorded commands")
     parser.add_argument("--out", type=Path, help="folder for NAME-SPLIT.md, NAME-SPLIT.json and pictures")
@@ -122,6 +124,21 @@ def _check_words(models: list[Path]) -> None:
             )
 
 
+def _judge_wake(args: argparse.Namespace, corpus: "Corpus") -> None:
+    """Judges wake phrases by misses against false accepts."""
+    from auricle.configs.loader import load
+    from auricle.models.zoo import find_model
+    from auricle.pipelines.evaluate_wake import evaluate_wake
+    from auricle.pipelines.wake_report import draw_wake, wake_text
+
+    acoustic = load(None, args.settings).acoustic
+    path = find_model(acoustic.model, acoustic.cell)
+    figures = evaluate_wake(path, corpus, args.split, args.most, peers=not args.alone)
+    _report(args, "wake", wake_text(figures), figures)
+    if args.out:
+        draw_wake(figures, args.out / f"wake-{args.split}.png")
+
+
 def _judge_commands(args: argparse.Namespace, corpus: "Corpus") -> None:
     """Judges what `auricle stream --grammar` reports."""
     from auricle.configs.errors import ConfigError
@@ -155,6 +172,7 @@ def _judge_transcripts(args: argparse.Namespace, corpus: "Corpus") -> None:
 
 
 JUDGES: Mapping[str, Callable[[argparse.Namespace, "Corpus"], None]] = {
+    "wake": _judge_wake,
     "commands": _judge_commands,
     "transcripts": _judge_transcripts,
 }

@@ -1,0 +1,94 @@
+"""`auricle tune`: how good a wake phrase is, and which operating point suits it."""
+
+import argparse
+from pathlib import Path
+
+from auricle.configs.arguments import count
+from auricle.configs.loader import add_config_arguments, load_from_arguments
+
+HELP = "try a wake phrase before it annoys anyone"
+
+DESCRIPTION = """\
+Lets synthetic voices (espeak-ng, flite, festival, as installed) and your own recordings say a phrase, and
+prints how many of them would be missed at which rate of false accepts in an hour of speech. Warns if the
+phrase is short, common, or close to another one of the configuration. Synthetic voices are easier, or just
+different: recordings of yours (some twenty, each with the phrase once) tell more.
+
+  auricle tune "hey auricle"
+  auricle tune "hey auricle" --recordings mine/ --out tuning/
+  auricle tune "hey auricle" --talk radio/ --clips kept/     keeps what was missed, and what was taken for it
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = DESCRIPTION
+    parser.add_argument("phrase", metavar="PHRASE", help="the wake phrase")
+    parser.add_argument(
+        "--voices", type=count, default=40, metavar="N", help="synthetic recordings (default 40)"
+    )
+    parser.add_argument("--recordings", type=Path, metavar="DIR", help="recordings of the phrase, each once")
+    parser.add_argument("--talk", type=Path, metavar="DIR", help="recordings of speech without the phrase")
+    parser.add_argument(
+        "--clips", type=Path, metavar="DIR", help="keep near misses and false hits there, as wav"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the picture of misses (PNG)")
+    add_config_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the table, the warnings and the advice."""
+    import torch
+
+    from auricle.configs.errors import DataError
+    from auricle.models.decoding.background import SUFFIX, load_background
+    from auricle.models.decoding.phrases import PhraseSearch
+    from auricle.models.decoding.spotting import BEST_SCORE
+    from auricle.models.decoding.ways import ways_of
+    from auricle.models.lexicon import Lexicon
+    from auricle.models.zoo import find_model
+    from auricle.pipelines import wake_tune as tuning
+    from auricle.pipelines.wake_streams import Ear
+
+    settings = load_from_arguments(args)
+    torch.set_num_threads(1)
+    ear = Ear(find_model(settings.acoustic.model, settings.acoustic.cell))
+    background = load_background(ear.path.with_suffix(SUFFIX), ear.digest)
+    lexicon = Lexicon.of_user(settings.acoustic.lexicon)
+    entries = {entry.phrase.lower(): entry for entry in settings.wake}
+    own = entries.pop(args.phrase.lower(), None)
+    ways = ways_of(args.phrase, lexicon, own.pronunciations if own else ())
+    others = {name: ways_of(name, lexicon, entry.pronunciations) for name, entry in entries.items()}
+    search = PhraseSearch([ways], background.info.search)
+    tail = background.tails(search)[0]
+
+    recordings = tuning.read_folder(args.recordings) if args.recordings else []
+    recordings += tuning.synthesise(args.phrase, args.voices)
+    if not recordings:
+        raise DataError(
+            "nobody says the phrase: install espeak-ng, flite or festival, or give --recordings DIR"
+        )
+    judged = tuning.judge(ear, recordings, search)
+    clean, noisy = tuning.misses(judged.clean, tail), tuning.misses(judged.noisy, tail)
+    print(f"'{args.phrase}', {len(recordings)} recordings, {background.info.hours:.1f} h of speech\n")
+    print("false accepts per hour   missed   missed in noise   threshold")
+    for rate, quiet, loud in zip(tuning.RATES, clean, noisy, strict=True):
+        print(f"{rate:22g}   {100 * quiet:5.0f}%   {100 * loud:14.0f}%   {1 / (1 + rate):9.2f}")
+    advised = tuning.recommend(noisy)
+    for warning in tuning.warnings(ways, tail, advised, others, background):
+        print(f"\nwarning: {warning}")
+    print(f'\n[[wake]]\nphrase = "{args.phrase}"\nfalse_accepts_per_hour = {advised:g}')
+    threshold = min(BEST_SCORE, tail.score_at(advised))
+    if args.clips:
+        missed = [one for one, score in zip(recordings, judged.clean, strict=True) if score < threshold]
+        wrong = tuning.false_hits(ear, tuning.read_folder(args.talk), search, threshold) if args.talk else []
+        tuning.keep(args.clips / "missed", missed)
+        tuning.keep(args.clips / "false-hits", wrong)
+        print(f"\n{args.clips}: {len(missed)} missed, {len(wrong)} false hits")
+    if args.out:
+        args.out.mkdir(parents=True, exist_ok=True)
+        picture = args.out / f"{'-'.join(args.phrase.lower().split())}.png"
+        tuning.draw(judged, tail, args.phrase, picture)
+        print(f"\n{picture}")
+    return 0

@@ -1,0 +1,286 @@
+"""Wake phrases judged in streams of people not trained on: misses against false accepts, clean and in noise.
+
+Every recording of a split lies in one of some streams, through which the model runs with its state carried.
+What a phrase scores outside its own recordings is a false accept, wherever it is.
+
+Shape letters: B streams, N samples, J output frames, P phrases, W windows.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auricle.configs.errors import DataError
+from auricle.models.decoding.background import SUFFIX, WINDOW_FRAMES, Background, load_background
+from auricle.models.decoding.phrases import Array, PhraseSearch
+from auricle.models.decoding.spotting import Spotter, Wanted
+from auricle.models.decoding.ways import ways_of
+from auricle.models.lexicon import Lexicon
+from auricle.pipelines.calibrate import spoken_as
+from auricle.pipelines.corpus import SAMPLE_RATE, Clip, Corpus
+from auricle.pipelines.metrics import Interval, proportion, rate_per_hour
+from auricle.pipelines.streams import Placed
+from auricle.pipelines.wake_streams import GAP_SAMPLES, Ear, in_noise, lay_clips, recorded_noise, scan
+
+SETS = ("wakewords", "wuw2", "librispeech", "commonvoice", "speechocean762", "speechcommands", "fsdd")
+STREAMS = 8
+SNR_DB = 10.0
+RATES = (0.5, 0.1)
+"""False accepts per hour at which misses are counted."""
+PROMISED = 0.5
+LATE_S = 0.4
+"""A phrase may be heard so long after the end of its recording."""
+REFRACTORY_S = 1.0
+MOST_PHRASES = 8
+FEWEST = 20
+"""A text with fewer recordings is no phrase to be judged."""
+TIMED_FRAMES = 1000
+
+
+class Trials(NamedTuple):
+    """What is judged: streams, and which recording holds which phrase."""
+
+    phrases: tuple[str, ...]
+    placed: list[Placed]  # the note of each is its clip
+    samples: Any  # torch tensor (B, N)
+    hours: float
+
+    def phrase_of(self, clip: Clip) -> int | None:
+        """Number of the phrase that a clip holds."""
+        text = text_of(clip)
+        return self.phrases.index(text) if text in self.phrases else None
+
+
+def text_of(clip: Clip) -> str:
+    """The wake phrase of a recording of wake phrases; "" for all others."""
+    if clip.set == "wakewords":
+        return " ".join(clip.words)
+    return spoken_as(clip) if clip.details.get("wake") else ""
+
+
+def lay_trials(corpus: Corpus, split: str, most: int = 0) -> Trials:
+    """Lays all recordings of a split, shuffled, in streams; `most` of each set, 0 for all."""
+    clips: list[Clip] = []
+    for name in SETS:
+        found = corpus.clips(name, split) if (corpus.data / name).is_dir() else []
+        order = np.random.default_rng(0).permutation(len(found))[: most or None]
+        clips += [found[index] for index in order]
+    counts: dict[str, int] = defaultdict(int)
+    for clip in clips:
+        counts[text_of(clip)] += 1
+    phrases = sorted(
+        text for text, count in counts.items() if text and count >= min(FEWEST, most // 3 or FEWEST)
+    )
+    phrases = sorted(sorted(phrases, key=lambda text: -counts[text])[:MOST_PHRASES])
+    if not phrases:
+        raise DataError(f"no recordings of wake phrases in split '{split}' of {corpus.data}")
+    order = np.random.default_rng(1).permutation(len(clips))
+    laid = lay_clips(corpus, [clips[index] for index in order], STREAMS)
+    return Trials(tuple(phrases), laid.placed, laid.samples, laid.hours)
+
+
+class Outcome(NamedTuple):
+    """What one detector scored for one phrase in one condition."""
+
+    own: Array  # highest score in each of its own recordings
+    others: Array  # highest score of each window that holds none of it, falling
+    hours: float  # of those windows
+
+    def threshold(self, rate: float) -> float:
+        """The lowest score from which on there are at most `rate` false accepts an hour."""
+        allowed = int(rate * self.hours + 1e-9)
+        return float(np.nextafter(self.others[allowed], np.float32(np.inf)))
+
+    def missed(self, rate: float) -> NDArray[np.bool_]:
+        """Which recordings are not heard there."""
+        return np.asarray(self.own < self.threshold(rate))
+
+
+def outcomes(scores: Array, trials: Trials, frame_samples: int) -> list[Outcome]:
+    """Sorts the scores `(B, J, P)` of every phrase into its own recordings and all else."""
+    found = []
+    late = round(LATE_S * SAMPLE_RATE)
+    for phrase in range(len(trials.phrases)):
+        own, free = [], np.ones(scores.shape[:2], bool)
+        for place in trials.placed:
+            if trials.phrase_of(place.note) != phrase:
+                continue
+            first, last = place.start_sample // frame_samples, (place.end_sample - GAP_SAMPLES + late)
+            rows = slice(first, last // frame_samples + 1)
+            own.append(float(scores[place.stream, rows, phrase].max()))
+            free[place.stream, first : (place.end_sample + late) // frame_samples + 1] = False
+        found.append(_outcome(own, scores[..., phrase], free, frame_samples))
+    return found
+
+
+def _outcome(own: Sequence[float], scores: Array, free: NDArray[np.bool_], frame_samples: int) -> Outcome:
+    windows = scores.shape[1] // WINDOW_FRAMES
+    shape = (len(scores), windows, WINDOW_FRAMES)
+    usable = free[:, : windows * WINDOW_FRAMES].reshape(shape)
+    others = np.where(usable, scores[:, : windows * WINDOW_FRAMES].reshape(shape), -np.inf).max(2)
+    hours = float(free.sum()) * frame_samples / SAMPLE_RATE / 3600
+    ordered = -np.sort(-others[np.isfinite(others)])
+    return Outcome(np.array(own, np.float32), ordered.astype(np.float32), hours)
+
+
+def mean_misses(found: Sequence[Outcome], rate: float) -> Interval:
+    """Misses, mean over phrases; the interval draws recordings of each phrase anew."""
+    missed = [outcome.missed(rate) for outcome in found]
+    rng = np.random.default_rng(0)
+    draws = [
+        np.mean([rows[rng.integers(len(rows), size=len(rows))].mean() for rows in missed]) for _ in range(300)
+    ]
+    low, high = np.percentile(draws, (2.5, 97.5))
+    return Interval(float(np.mean([rows.mean() for rows in missed])), float(low), float(high))
+
+
+class Promise(NamedTuple):
+    """What comes of `false_accepts_per_hour = 0.5`, all streams through the spotter as in the daemon."""
+
+    misses: list[Interval]
+    false_accepts: list[int]
+    hours: list[float]
+    delays_s: list[float]  # from the phrase's end to the decision, where its times are known
+
+    @property
+    def rate(self) -> Interval:
+        """False accepts per hour and phrase."""
+        return rate_per_hour(sum(self.false_accepts), sum(self.hours))
+
+
+def keep_promise(log_probs: Array, trials: Trials, background: Background, frame_samples: int) -> Promise:
+    """Runs the spotter over streams `(B, J, V)`."""
+    lexicon = Lexicon()
+    refractory = round(REFRACTORY_S * SAMPLE_RATE)
+    wanted = [Wanted(ways_of(text, lexicon), PROMISED, refractory) for text in trials.phrases]
+    spotter = Spotter(wanted, background, frame_samples)
+    hits: list[tuple[int, int, int]] = []  # stream, phrase, sample
+    for stream, rows in enumerate(log_probs):
+        state = spotter.initial_state()
+        for number, row in enumerate(rows, start=1):
+            found, state = spotter.step(row, number * frame_samples, state)
+            hits += [(stream, hit.phrase, number * frame_samples) for hit in found]
+    heard: dict[int, list[bool]] = defaultdict(list)
+    own_s = np.zeros(len(trials.phrases))
+    delays, right = [], set()
+    late = round(LATE_S * SAMPLE_RATE)
+    for place in trials.placed:
+        phrase = trials.phrase_of(place.note)
+        if phrase is None:
+            continue
+        inside = [
+            hit
+            for hit in hits
+            if hit[:2] == (place.stream, phrase) and place.start_sample <= hit[2] < place.end_sample + late
+        ]
+        heard[phrase].append(bool(inside))
+        right.update(inside)
+        own_s[phrase] += (place.end_sample - place.start_sample) / SAMPLE_RATE
+        ends = place.note.details.get("wake_end")
+        if inside and ends:
+            delays.append((inside[0][2] - place.start_sample) / SAMPLE_RATE - float(ends))
+    wrong = [sum(hit[1] == phrase for hit in set(hits) - right) for phrase in range(len(wanted))]
+    misses = [proportion(heard[phrase].count(False), len(heard[phrase])) for phrase in range(len(wanted))]
+    return Promise(misses, wrong, (trials.hours - own_s / 3600).tolist(), delays)
+
+
+def search_cost(background: Background, phrases: Sequence[str], log_probs: Array, frame_s: float) -> float:
+    """CPU seconds of the search alone for each second of audio, of all phrases together."""
+    lexicon = Lexicon()
+    wanted = [Wanted(ways_of(text, lexicon), PROMISED, 0) for text in phrases]
+    spotter = Spotter(wanted, background, round(frame_s * SAMPLE_RATE))
+    rows, state = log_probs[:TIMED_FRAMES], spotter.initial_state()
+    begin = time.process_time()
+    for number, row in enumerate(rows, start=1):
+        _, state = spotter.step(row, number * 640, state)
+    return (time.process_time() - begin) / (len(rows) * frame_s)
+
+
+def evaluate_wake(
+    path: Path, corpus: Corpus, split: str, most: int = 0, *, peers: bool = True
+) -> dict[str, Any]:
+    """Judges an acoustic model's wake phrases, and other detectors on the same audio if `peers`.
+
+    Returns:
+        Plain values: for each condition the `outcomes` and `promise`, then cost and what was heard.
+    """
+    from auricle.pipelines.wake_peers import peer_scores
+
+    ear = Ear(path)
+    background = load_background(path.with_suffix(SUFFIX), ear.digest)
+    trials = lay_trials(corpus, split, most)
+    lexicon = Lexicon()
+    search = PhraseSearch([ways_of(text, lexicon) for text in trials.phrases], background.info.search)
+    frame = ear.spec.frame_samples
+    noise = recorded_noise(corpus, split, trials.samples.shape)
+    figures: dict[str, Any] = {"model": f"{path.stem}@{ear.digest}", "split": split, "conditions": {}}
+    for condition, samples in (
+        ("clean", trials.samples),
+        (f"{SNR_DB:.0f} dB", in_noise(trials.samples, noise, SNR_DB)),
+    ):
+        log_probs = ear.hear(samples)
+        detectors = {"Auricle": outcomes(scan(log_probs, search)[0], trials, frame)}
+        others = peer_scores(samples.numpy(), trials.phrases, frame) if peers else {}
+        for name, scores in others.items():
+            detectors[name] = outcomes(scores, trials, frame)
+        promise = keep_promise(log_probs, trials, background, frame)
+        figures["conditions"][condition] = {
+            "detectors": {name: _table(found, trials) for name, found in detectors.items()},
+            "promise": _promise_table(promise, trials),
+        }
+        figures["cost"] = search_cost(background, trials.phrases, log_probs[0], ear.frame_s)
+    figures |= {"phrases": list(trials.phrases), "hours": trials.hours}
+    return figures
+
+
+def _table(found: Sequence[Outcome], trials: Trials) -> dict[str, Any]:
+    table: dict[str, Any] = {"phrases": {}, "mean": {}}
+    for text, outcome in zip(trials.phrases, found, strict=True):
+        table["phrases"][text] = {
+            "recordings": len(outcome.own),
+            "hours": outcome.hours,
+            "misses": {str(rate): plain(_misses(outcome, rate)) for rate in RATES},
+            "det": det_points(outcome),
+        }
+    table["mean"] = {str(rate): plain(mean_misses(found, rate)) for rate in RATES}
+    return table
+
+
+def _misses(outcome: Outcome, rate: float) -> Interval:
+    missed = outcome.missed(rate)
+    return proportion(int(missed.sum()), len(missed))
+
+
+def det_points(outcome: Outcome, most: int = 60) -> list[tuple[float, float]]:
+    """(false accepts per hour, misses) for rising numbers of false accepts."""
+    counts = sorted({int(count) for count in np.geomspace(1, min(len(outcome.others) - 1, 2000), most)})
+    return [
+        (count / outcome.hours, float((outcome.own <= outcome.others[count]).mean()))
+        for count in [0, *counts]
+    ]
+
+
+def _promise_table(promise: Promise, trials: Trials) -> dict[str, Any]:
+    table: dict[str, Any] = {
+        "asked_for_per_hour": PROMISED,
+        "false_accepts_per_hour": plain(promise.rate),
+        "phrases": {
+            text: {"misses": plain(missed), "false_accepts": wrong}
+            for text, missed, wrong in zip(trials.phrases, promise.misses, promise.false_accepts, strict=True)
+        },
+        "mean_misses": float(np.mean([missed.value for missed in promise.misses])),
+    }
+    if promise.delays_s:
+        p50, p95 = np.percentile(promise.delays_s, (50, 95))
+        table["delay_s"] = {"p50": float(p50), "p95": float(p95), "count": len(promise.delays_s)}
+    return table
+
+
+def plain(value: Interval) -> dict[str, float]:
+    """An interval as JSON holds it."""
+    return value._asdict()

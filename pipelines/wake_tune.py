@@ -1,0 +1,204 @@
+"""How well a phrase works as a wake phrase: synthetic voices and own recordings against speech.
+
+Shape letters: B streams, N samples, J output frames, V labels.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile
+import soxr
+import torch
+
+from auricle.configs.errors import DataError
+from auricle.models.decoding.background import Background, Tail
+from auricle.models.decoding.phrases import Array, PhraseSearch, Way
+from auricle.models.decoding.spotting import BEST_SCORE
+from auricle.models.phones import BLANK_INDEX
+from auricle.pipelines.corpus import SAMPLE_RATE
+from auricle.pipelines.dev import lay_out
+from auricle.pipelines.sounds import coloured_noise, speech_at_reference
+from auricle.pipelines.streams import Piece
+from auricle.pipelines.synthesis import ENGINES, draw_utterance, speak
+from auricle.pipelines.targets import Floats
+from auricle.pipelines.wake_streams import GAP_SAMPLES, Ear, scan
+
+RATES = (5.0, 2.0, 1.0, 0.5, 0.2, 0.1, 0.05)
+AUDIO = (".wav", ".flac", ".ogg", ".mp3", ".opus")
+SNR_DB = 10.0
+FEWEST_PHONES = 6
+LATE_FRAMES = 10
+CLIP_S = (2.0, 0.5)
+"""A false hit is kept from so long before its decision to so long after it."""
+CLEAR = np.log(0.9)
+
+
+class Recording(NamedTuple):
+    """Somebody says the phrase."""
+
+    name: str
+    samples: Floats  # 16 kHz
+
+
+class Judged(NamedTuple):
+    """What the recordings of a phrase scored."""
+
+    recordings: list[Recording]
+    clean: Array  # raw score of each
+    noisy: Array  # the same with noise 10 dB below
+
+
+def synthesise(phrase: str, count: int, seed: int = 0) -> list[Recording]:
+    """Speaks the phrase in so many voices; fewer where an engine says nothing, none without engines."""
+    engines = tuple(engine for engine in ENGINES if shutil.which(engine))
+    if not engines:
+        return []
+    rng = np.random.default_rng(seed)
+    spoken = [draw_utterance(phrase, rng, engines) for _ in range(count)]
+    found = [(utterance, speak(utterance)) for utterance in spoken]
+    return [
+        Recording(f"synthetic-{number}-{utterance.voice}", samples)
+        for number, (utterance, samples) in enumerate(found)
+        if samples is not None
+    ]
+
+
+def read_folder(folder: Path) -> list[Recording]:
+    """Reads all recordings in a folder, at 16 kHz.
+
+    Raises:
+        DataError: there are none, or one cannot be read.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO)
+    if not paths:
+        raise DataError(f"no recordings in {folder}: expected {', '.join(AUDIO)}")
+    found = []
+    for path in paths:
+        try:
+            samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        except soundfile.SoundFileError as error:
+            raise DataError(f"cannot read {path}: {error}") from error
+        mono = samples.mean(1)
+        mono = soxr.resample(mono, rate, SAMPLE_RATE) if rate != SAMPLE_RATE else mono
+        found.append(Recording(str(path.relative_to(folder)), np.asarray(mono, np.float32)))
+    return found
+
+
+def judge(ear: Ear, recordings: Sequence[Recording], search: PhraseSearch) -> Judged:
+    """Scores recordings of one phrase, in a stream, as they are and in noise."""
+    silence, nothing = np.zeros(GAP_SAMPLES, np.float32), np.zeros(0, np.int16)
+    pieces = [
+        Piece(np.concatenate([silence, speech_at_reference(recording.samples), silence]), nothing)
+        for recording in recordings
+    ]
+    samples, placed = lay_out(pieces, 1)
+    noise = torch.from_numpy(coloured_noise(np.random.default_rng(0), samples.shape[1]))[None]
+    scores = []
+    for heard in (samples, samples + noise * 10 ** (-SNR_DB / 20)):
+        found, _ = scan(ear.hear(heard), search)
+        frame = ear.spec.frame_samples
+        scores.append(
+            [
+                found[0, place.start_sample // frame : place.end_sample // frame + LATE_FRAMES, 0].max()
+                for place in placed
+            ]
+        )
+    return Judged(list(recordings), *(np.array(values, np.float32) for values in scores))
+
+
+def false_hits(
+    ear: Ear, recordings: Sequence[Recording], search: PhraseSearch, threshold: float
+) -> list[Recording]:
+    """Cuts out of recordings without the phrase what is taken for it."""
+    hits = []
+    before, after = (round(seconds * SAMPLE_RATE) for seconds in CLIP_S)
+    for recording in recordings:
+        samples, _ = lay_out([Piece(speech_at_reference(recording.samples), np.zeros(0, np.int16))], 1)
+        scores = scan(ear.hear(samples), search)[0][0, :, 0]
+        last = -len(scores)
+        for frame in np.flatnonzero(scores >= threshold).tolist():
+            if frame - last > SAMPLE_RATE // ear.spec.frame_samples:
+                end = (frame + 1) * ear.spec.frame_samples
+                cut = recording.samples[max(0, end - before) : end + after]
+                hits.append(Recording(f"{Path(recording.name).stem}-{end / SAMPLE_RATE:.2f}s", cut))
+            last = frame
+    return hits
+
+
+def ideal(way: Way) -> Array:
+    """Log-probabilities `(J, V)` of a way to say a phrase as clear as can be, after silence."""
+    labels = [BLANK_INDEX] * 12
+    for word in way:
+        for label in word:
+            labels += [BLANK_INDEX, label] if label == labels[-1] else [label]
+    rows = np.full((len(labels), 40), np.log(0.1 / 39), np.float32)
+    rows[np.arange(len(labels)), labels] = CLEAR
+    return rows
+
+
+def closeness(ways: Sequence[Way], other: Sequence[Way], background: Background) -> float:
+    """The raw score of a phrase while another one is said clearly."""
+    search = PhraseSearch([ways], background.info.search)
+    return max(float(scan(ideal(way)[None], search)[0].max()) for way in other)
+
+
+def warnings(
+    ways: Sequence[Way], tail: Tail, rate: float, others: Mapping[str, Sequence[Way]], background: Background
+) -> list[str]:
+    """Says in words why a phrase is weak; empty if it is not."""
+    found = []
+    phones = min(sum(map(len, way)) for way in ways)
+    if phones < FEWEST_PHONES:
+        found.append(f"short: {phones} phones; phrases of {FEWEST_PHONES} and more are mistaken less often")
+    if (least := tail.rate(BEST_SCORE)) > rate:
+        found.append(
+            f"common: even if only what fits perfectly is heard, {least:.1f} false accepts an hour are to be "
+            f"expected, and {rate:g} were asked for"
+        )
+    threshold = min(BEST_SCORE, tail.score_at(rate))
+    for name, other in others.items():
+        if closeness(ways, other, background) >= threshold:
+            found.append(f"close to '{name}': who says that wakes this one, too")
+    return found
+
+
+def misses(scores: Array, tail: Tail) -> list[float]:
+    """The share of recordings missed at each of `RATES`."""
+    return [float((scores < min(BEST_SCORE, tail.score_at(rate))).mean()) for rate in RATES]
+
+
+def recommend(missed: Sequence[float]) -> float:
+    """The lowest rate of false accepts that costs hardly more misses than the highest."""
+    return min(
+        rate
+        for rate, share in zip(RATES, missed, strict=True)
+        if share <= missed[0] + 0.05 or rate == RATES[0]
+    )
+
+
+def draw(judged: Judged, tail: Tail, phrase: str, path: Path) -> None:
+    """Misses against false accepts per hour."""
+    from matplotlib.figure import Figure
+
+    picture = Figure(figsize=(6.5, 4.5), layout="constrained")
+    axes = picture.add_subplot()
+    rates = np.geomspace(0.02, 50, 120)
+    for name, scores in (("as recorded", judged.clean), (f"noise at {SNR_DB:.0f} dB", judged.noisy)):
+        shares = [100 * float((scores < min(BEST_SCORE, tail.score_at(rate))).mean()) for rate in rates]
+        axes.plot(rates, shares, label=f"{name} ({len(scores)} recordings)")
+    axes.set(xscale="log", ylim=(0, 100), xlabel="false accepts per hour of speech", ylabel="misses (%)")
+    axes.set_title(phrase)
+    axes.grid(visible=True, which="both", alpha=0.25)
+    axes.legend()
+    picture.savefig(path, dpi=110)
+
+
+def keep(folder: Path, recordings: Sequence[Recording]) -> None:
+    """Writes recordings as wav files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for recording in recordings:
+        name = "".join(letter if letter.isalnum() or letter in "-._" else "_" for letter in recording.name)
+        soundfile.write(folder / f"{Path(name).stem}.wav", recording.samples, SAMPLE_RATE)

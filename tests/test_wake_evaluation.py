@@ -1,0 +1,136 @@
+"""How wake phrases are judged and tuned, on scores made up for it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from auricle.models.decoding.background import Background, BackgroundInfo, encode, fit_tail
+from auricle.models.decoding.phrases import PhraseSearchSettings
+from auricle.models.decoding.ways import ways_of
+from auricle.models.lexicon import Lexicon
+from auricle.pipelines.calibrate import spoken_as
+from auricle.pipelines.corpus import Clip
+from auricle.pipelines.evaluate_wake import (
+    Outcome,
+    Trials,
+    det_points,
+    keep_promise,
+    mean_misses,
+    outcomes,
+    text_of,
+)
+from auricle.pipelines.streams import Placed
+from auricle.pipelines.wake_report import draw_wake, wake_text
+from auricle.pipelines.wake_streams import GAP_SAMPLES
+from auricle.pipelines.wake_tune import closeness, ideal, recommend, warnings
+
+FRAME = 640
+LEXICON = Lexicon()
+INFO = BackgroundInfo("cafe0123", 1.0, 0.04, PhraseSearchSettings())
+
+
+def clip(number: int, text: str) -> Clip:
+    return Clip(f"clip-{number}", "wakewords", "dev", "shard", 0, 16_000, label=text)
+
+
+def trials(hours_frames: int = 9000) -> Trials:
+    """Two streams; "alpha" at frames 100 and 500 of the first, "beta" at 300 of the second."""
+    places = [(0, 100, "alpha"), (0, 500, "alpha"), (1, 300, "beta")]
+    placed = [
+        Placed(stream, begin * FRAME, (begin + 25) * FRAME + GAP_SAMPLES, clip(number, text))
+        for number, (stream, begin, text) in enumerate(places)
+    ]
+    samples = torch.zeros(2, hours_frames * FRAME)
+    return Trials(("alpha", "beta"), placed, samples, samples.numel() / 16_000 / 3600)
+
+
+def test_scores_are_sorted_into_own_recordings_and_all_else() -> None:
+    scores = np.full((2, 9000, 2), -30.0, np.float32)
+    scores[0, 110, 0], scores[0, 530, 0] = -1.0, -9.0  # within, and just after the second
+    scores[1, 310, 0] = -5.0  # "alpha" heard in "beta": a false accept
+    scores[1, 8000, 0] = -7.0
+    alpha, beta = outcomes(scores, trials(), FRAME)
+    assert alpha.own.tolist() == [-1.0, -9.0] and beta.own.tolist() == [-30.0]
+    assert alpha.others[:3].tolist() == [-5.0, -7.0, -30.0]
+    assert beta.others[0] == -30.0
+    assert alpha.hours == pytest.approx(2 * 9000 * 0.04 / 3600, rel=0.02)
+
+
+def test_misses_fall_as_more_false_accepts_are_allowed() -> None:
+    outcome = Outcome(np.array([-1, -4, -6, -20], np.float32), np.array([-3, -5, -8, -30], np.float32), 2.0)
+    shares = [outcome.missed(rate).mean() for rate in (0.1, 0.5, 1.0)]
+    assert shares == [0.75, 0.5, 0.25]
+    assert det_points(outcome)[0] == (0.0, 0.75)
+    misses = mean_misses([outcome, outcome], 0.5)
+    assert misses.low <= misses.value == 0.5 <= misses.high
+
+
+def test_the_promise_counts_hits_once_and_where_they_belong() -> None:
+    rng = np.random.default_rng(0)
+    logits = 2 * rng.gumbel(0, 1, (20_000, 40)).astype(np.float32)
+    logits[np.arange(20_000), rng.integers(0, 40, 20_000)] += 6
+    background = Background(encode(logits, 500), INFO)
+    heard = np.full((2, 1000, 40), -9.0, np.float32)
+    heard[..., 0] = -0.01
+    for stream, begin, text in ((0, 100, "alpha"), (1, 300, "beta"), (1, 700, "beta")):
+        rows = ideal(ways_of(text, LEXICON)[0])[12:]
+        heard[stream, begin : begin + len(rows)] = rows
+    promise = keep_promise(heard, trials(1000), background, FRAME)
+    assert [missed.value for missed in promise.misses] == [0.5, 0.0]
+    assert promise.false_accepts == [0, 1]
+
+
+def test_a_report_names_every_figure(tmp_path: Path) -> None:
+    share = {"value": 0.25, "low": 0.1, "high": 0.4}
+    table = {
+        "phrases": {"alpha": {"recordings": 8, "misses": {"0.5": share}, "det": [(0.0, 0.5), (1.0, 0.25)]}},
+        "mean": {"0.5": share},
+    }
+    promise = {
+        "asked_for_per_hour": 0.5,
+        "false_accepts_per_hour": share,
+        "mean_misses": 0.25,
+        "delay_s": {"p50": 0.12, "p95": 0.3, "count": 5},
+    }
+    figures = {
+        "model": "acoustic@cafe0123",
+        "split": "dev",
+        "hours": 3.0,
+        "phrases": ["alpha"],
+        "cost": 0.001,
+        "conditions": {"clean": {"detectors": {"Auricle": table}, "promise": promise}},
+    }
+    text = wake_text(figures)
+    for words in ("25.0 [10.0, 40.0]", "120 ms (p50)", "1.00 ms", "3.00 h"):
+        assert words in text
+    draw_wake(figures, tmp_path / "det.png")
+    assert (tmp_path / "det.png").stat().st_size > 5000
+
+
+def test_wake_words_are_found_in_their_texts() -> None:
+    details = {"wake": "thinkengine"}
+    said = Clip("a", "wuw2", "dev", "s", 0, 1, text="hello think engine please", details=details)
+    assert spoken_as(said) == text_of(said) == "think engine"
+    assert text_of(Clip("b", "librispeech", "dev", "s", 0, 1, text="think engine")) == ""
+
+
+def test_weak_phrases_are_warned_of() -> None:
+    rng = np.random.default_rng(0)
+    rare = fit_tail(rng.normal(-30, 2, (10, 9000)).astype(np.float32), INFO)
+    common = fit_tail(rng.normal(-2, 2, (10, 9000)).astype(np.float32), INFO)
+    background = Background(encode(ideal(ways_of("butterfly", LEXICON)[0]), 10), INFO)
+    ways = ways_of("hey butterfly", LEXICON)
+    far, near = {"zebra": ways_of("zebra", LEXICON)}, {"butterfly": ways_of("butterfly", LEXICON)}
+    assert warnings(ways, rare, 0.5, far, background) == []
+    assert closeness(ways, near["butterfly"], background) > closeness(ways, far["zebra"], background)
+    high = ways_of("hi", LEXICON)
+    told = " ".join(warnings(high, common, 0.5, {"hi": high}, background))
+    for word in ("short", "common", "close to 'hi'"):
+        assert word in told
+
+
+def test_the_advice_gives_up_few_recordings_for_few_false_accepts() -> None:
+    assert recommend([0.0, 0.0, 0.02, 0.04, 0.3, 0.5, 0.6]) == 0.5
+    assert recommend([0.5] * 7) == 0.05
