@@ -23,8 +23,8 @@ THRESHOLD = DEFAULTS.threshold
 """A keyword is reported where its smoothed posterior reaches this."""
 REFRACTORY_S = DEFAULTS.refractory_ms / 1000
 HEARD_FROM_S = 0.28
-"""A word's window begins this long after its clip: before, the word before it may still be heard, for its label
-holds 160 ms beyond its end (`targets.WordRule`) and the smoothing adds 120."""
+"""A word's window begins this long after its clip: before, the word before it may still be heard, for its
+label holds 160 ms beyond its end (`targets.WordRule`) and the smoothing adds 120."""
 HEARD_UNTIL_S = 0.2
 """A word's window ends this long after its clip."""
 LEAST = 0.35
