@@ -15,7 +15,7 @@ wake phrase, commands and a sentence; it fails unless every event that must come
   auricle demo --source mic        your microphone, until Ctrl-C
   auricle demo --source mic --wake "hey kitchen" --transcribe
   auricle demo --source mic --wake "hey auricle"
-  auricle demo --set keyword.cell=lstm --set vad.cell=lstm
+  auricle demo --set keyword.cell=lstm --set keyword.threshold=0.7 --set vad.cell=lstm
 """
 
 
