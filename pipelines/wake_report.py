@@ -9,8 +9,8 @@ def wake_text(figures: Mapping[str, Any]) -> str:
     """Tables in Markdown."""
     lines = [
         f"# Wake phrases, {figures['model']} on {figures['split']}\n",
-        f"{figures['hours']:.2f} h of streams; false accepts are counted over all that is not the phrase's "
-        "own recordings. Misses at a threshold set on these streams themselves so that there are at most so "
+        f"{figures['hours']:.2f} h of streams; false accepts are counted in all sets but those of "
+        "wake phrases. Misses at a threshold set on these streams themselves so that there are at most so "
         "many false accepts (0.1 an hour is none at all in less than ten hours); 95 % intervals by Wilson, "
         "for the means by drawing recordings anew.\n",
     ]

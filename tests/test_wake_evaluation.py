@@ -49,8 +49,8 @@ def trials(hours_frames: int = 9000) -> Trials:
 def test_scores_are_sorted_into_own_recordings_and_all_else() -> None:
     scores = np.full((2, 9000, 2), -30.0, np.float32)
     scores[0, 110, 0], scores[0, 530, 0] = -1.0, -9.0  # within, and just after the second
-    scores[1, 310, 0] = -5.0  # "alpha" heard in "beta": a false accept
-    scores[1, 8000, 0] = -7.0
+    scores[1, 310, 0] = -2.0  # "alpha" heard in "beta": not counted
+    scores[1, 8000, 0], scores[0, 4000, 0] = -7.0, -5.0
     alpha, beta = outcomes(scores, trials(), FRAME)
     assert alpha.own.tolist() == [-1.0, -9.0] and beta.own.tolist() == [-30.0]
     assert alpha.others[:3].tolist() == [-5.0, -7.0, -30.0]
