@@ -1,8 +1,8 @@
 """Wake phrases judged in streams of people not trained on: misses against false accepts, clean and in noise.
 
 Every recording of a split lies in one of some streams, through which the model runs with its state carried.
-What a phrase scores in recordings of other sets is a false accept. Sets of wake phrases are not where they are
-counted: these hold near misses made on purpose, and each other's phrases.
+What a phrase scores in recordings of other sets is a false accept. None are counted in sets of wake phrases:
+these hold near misses made on purpose, and each other's phrases.
 
 Shape letters: B streams, N samples, J output frames, P phrases, W windows.
 """
