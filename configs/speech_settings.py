@@ -172,10 +172,10 @@ class TranscriptSettings(Section):
         default=0.8, ge=0, le=10, description="Weight of the language model against the acoustic model."
     )
     word_bonus: float = Field(
-        default=1.0, ge=-20, le=20, description="Added for every word: more gives more and shorter words."
+        default=0.0, ge=-20, le=20, description="Added for every word: more gives more and shorter words."
     )
     blank_shift: float = Field(
-        default=-2.0,
+        default=-1.0,
         ge=-20,
         le=20,
         description="Added to the log-probability of the model's blank or silence; peaky models want less.",
