@@ -24,9 +24,13 @@ PURPOSE = {
     "keyword": """\
 Says for every 40 ms of a 16 kHz stream which of ten commands (yes, no, up, down, left, right, on, off, stop,
 go) or ten digits has just been spoken, if any: 22 posteriors, with silence and unknown.""",
+    "acoustic": """\
+Says for every 40 ms of a 16 kHz stream which of the 39 phones of General American English begins: 40
+posteriors, label 0 (blank) for "nothing new". Wake phrases, commands and transcripts are decoded from it.""",
 }
 LOOKS = {
     "vad": "looked at once.",
+    "acoustic": "looked at once.",
     "keyword": """\
 looked at twice.
 The first look at the GRU gave 0.917 on the first line, with silence often wrong. That led to the rule of
@@ -53,6 +57,14 @@ LIMITS = {
 - Recordings in which the word is not above the noise are called silence.
 - English only; accents as they come in the data.
 """,
+    "acoustic": """\
+- It under-fits: it was trained on one core for 97 minutes. Expect about one phone in three to be wrong in
+  clear reading, every second one in strong accents, and nine to fourteen points more in real noise at 10 dB.
+- Answers come late by as much as the training found best, not by a fixed number of frames.
+- Trained against a phone bigram (LF-MMI): the most likely label of each frame inserts phones; use a search.
+- English only, mostly read; accents, children and telephones as they come in the data.
+- Errors are counted against dictionary pronunciations, which are not always what was said.
+""",
 }
 SHARE_ALIKE = """\
 Share-alike (CC BY-SA) covers recordings of {names}: the recordings, which are not part of this file.
@@ -71,8 +83,11 @@ def card(name: str, record: Mapping[str, Any], figures: str) -> str:
         f"{len(spec.network.conv_channels)} causal convolution(s); {parameters:,} parameters, fp16. "
         f"Hash {digest}. Licence Apache-2.0, as Auricle."
     )
+    batch = f"{training['streams']} streams x {training['segment_s']} s"
+    if kind == "acoustic":
+        batch = f"{record['recipe']['acoustic']['batch_seconds']:.0f} s of audio"
     effort = (
-        f"{record['steps']} steps of {training['streams']} streams x {training['segment_s']} s "
+        f"{record['steps']} steps of {batch} "
         f"({record['hours_heard']} h of audio heard, augmented), {record['seconds'] / 60:.0f} minutes on one "
         f"core shared with others, seed {training['seed']}. Averaged weights of step {record['best_step']} "
         f"did best on `dev`. `{name}.json` has every setting and the learning curve."
