@@ -106,7 +106,7 @@ class CommandSettings(Section):
         default=0.5, ge=0, le=1, description="A sentence is reported from this score on (0 to 1)."
     )
     blank_shift: float = Field(
-        default=-3.0,
+        default=-0.5,
         ge=-20,
         le=20,
         description="Added to the log-probability of the model's blank or silence; peaky models want less.",
