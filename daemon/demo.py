@@ -138,6 +138,8 @@ class Demo:
         """Prints events until the daemon says that it stops, or is gone."""
         printer = EventPrinter(self._out, time.monotonic_ns)
         deadline = time.monotonic() + _START_TIMEOUT_S
+        # What several streams have heard so far, line by line, would hide what they decide.
+        quiet = _QUIET | {"transcript.partial"} if self._judged else _QUIET
         while self._events or time.monotonic() < deadline:
             event = subscriber.receive(0.2)
             now_ns = time.monotonic_ns()
@@ -146,7 +148,7 @@ class Demo:
                     break
                 continue
             self._take(event, now_ns)
-            if self._show_all or event.type not in _QUIET:
+            if self._show_all or event.type not in quiet:
                 printer.show(event)
             if event.type == "status" and event.data["state"] == "stopping":
                 break

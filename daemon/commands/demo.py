@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--source", choices=("files", "mic"), default="files", help="what to listen to (default: files)"
     )
-    parser.add_argument("--all", action="store_true", help="print level and heartbeat events too")
+    parser.add_argument("--all", action="store_true", help="print level, heartbeat and partial events too")
     parser.add_argument("--save-screen", metavar="FILE.svg", help="also write what was shown as a picture")
     add_listening_arguments(parser)
 
