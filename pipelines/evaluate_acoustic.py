@@ -27,7 +27,7 @@ from auricle.pipelines.corpus import SAMPLE_RATE, Corpus
 from auricle.pipelines.decode_phones import SearchSettings, edit_distance, greedy, nearest_distance, search
 from auricle.pipelines.groups import Group, members
 from auricle.pipelines.metrics import Interval, bootstrap
-from auricle.pipelines.sounds import NoisePlanner, noise_clips, read_clip, speech_at_reference
+from auricle.pipelines.sounds import NoisePlanner, read_clip, speech_at_reference, split_noise
 from auricle.pipelines.streams import EndlessStream
 from auricle.pipelines.targets import HOP_SAMPLES, Floats
 
@@ -199,9 +199,7 @@ def judge(path: Path, corpus: Corpus, split: str, snrs_db: Sequence[float] = (SN
     clips = [one.clip for one in utterances]
     whole = {name: [n for n, clip in enumerate(clips) if clip.set == name] for name in model.sets}
     groups = {group: own for group, own in members(clips).items() if len(own) >= LEAST_UTTERANCES}
-    noise = NoisePlanner(
-        corpus, noise_clips(corpus, AcousticData().noise.sets, split), (), AcousticData().noise
-    )
+    noise = split_noise(corpus, split, AcousticData().noise)
     found = Findings([], [], settings, model.spec)
     for snr_db in (None, *snrs_db):
         condition = "clean" if snr_db is None else f"{snr_db:.0f} dB"

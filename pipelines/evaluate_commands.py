@@ -9,10 +9,6 @@ on commands.
 Shape letters: N samples.
 """
 
-import json
-import resource
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,28 +16,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import soundfile
 
-from auricle.configs.errors import DataError
 from auricle.models.decoding import search
 from auricle.models.decoding.graph import compile_text
 from auricle.models.decoding.templates import FINAL, START, Tag, WordNetwork, parse_network
 from auricle.models.lexicon import Lexicon, normalise
-from auricle.pipelines.acoustic_data import AcousticData
 from auricle.pipelines.command_trials import Trial, Trials
 from auricle.pipelines.corpus import SAMPLE_RATE, Corpus
 from auricle.pipelines.metrics import proportion, rate_per_hour
-from auricle.pipelines.sounds import NoisePlanner, noise_clips, read_clip, speech_at_reference
-from auricle.pipelines.streams import EndlessStream
-from auricle.pipelines.targets import HOP_SAMPLES, Floats, hop_levels_db
+from auricle.pipelines.sounds import split_noise
+from auricle.pipelines.targets import Floats
+from auricle.pipelines.through_stream import lay_out, stream_events
 
 CONDITIONS_DB = (None, 12.0, 6.0)
 SEED = 61_000
-PAUSE_SAMPLES = 3 * SAMPLE_RATE
-"""Between recordings: longer than the silence that ends any utterance."""
-FAINT_DB = -80.0
-SPEECH_BELOW_DB = 30.0
-"""Hops so much fainter than the loudest are no speech."""
 TIMED_FRAMES = 400
 
 Recogniser = Callable[[Floats], list[str]]
@@ -57,52 +45,17 @@ class Laid(NamedTuple):
     speech_end: int
 
 
-def lay_out(
-    corpus: Corpus, trials: Sequence[Trial], noise: NoisePlanner | None, snr_db: float
-) -> tuple[Floats, list[Laid]]:
-    """Puts recordings into one stream `(N,)`, pauses between them, noise all along if wanted."""
-    parts, laid, place = [np.zeros(PAUSE_SAMPLES, np.float32)], [], PAUSE_SAMPLES
-    for trial in trials:
-        samples = speech_at_reference(read_clip(corpus, trial.clip))
-        levels = hop_levels_db(samples)
-        last = int(np.flatnonzero(levels > levels.max() - SPEECH_BELOW_DB)[-1])
-        end = place + len(samples)
-        laid.append(Laid(trial, place, end, place + (last + 1) * HOP_SAMPLES))
-        parts += [samples, np.zeros(PAUSE_SAMPLES, np.float32)]
-        place = end + PAUSE_SAMPLES
-    stream = np.concatenate(parts)
-    if noise is None:
-        rng = np.random.default_rng(SEED)
-        faint = rng.standard_normal(len(stream)).astype(np.float32)
-        return stream + faint * np.float32(10 ** (FAINT_DB / 20)), laid
-    heard = EndlessStream(noise.recorded_piece, (SEED,)).take(-(-len(stream) // HOP_SAMPLES))[0]
-    return stream + heard[: len(stream)] * np.float32(10 ** (-snr_db / 20)), laid
-
-
-def stream_events(stream: Floats, grammar: str, options: Sequence[str]) -> tuple[list[Event], float]:
+def command_events(stream: Floats, grammar: str, options: Sequence[str]) -> tuple[list[Event], float]:
     """Runs a stream through `auricle stream`; its commands, and the processor time it took (s).
 
     Raises:
         DataError: the command failed.
     """
     with tempfile.TemporaryDirectory() as folder:
-        path, sentences = Path(folder) / "stream.flac", Path(folder) / "grammar.yaml"
-        soundfile.write(path, np.clip(stream, -1, 1), SAMPLE_RATE)
+        sentences = Path(folder) / "grammar.yaml"
         sentences.write_text(grammar, encoding="utf-8")
-        command = [sys.executable, "-m", "auricle.configs.cli", "stream", str(path), "--jsonl"]
-        before = _child_seconds()
-        done = subprocess.run(
-            [*command, "--grammar", str(sentences), *options], capture_output=True, check=False
-        )
-    if done.returncode:
-        raise DataError(f"`auricle stream` failed: {done.stderr.decode(errors='replace').strip()}")
-    events = [json.loads(line) for line in done.stdout.splitlines()]
-    return [event for event in events if event["type"] == "command"], _child_seconds() - before
-
-
-def _child_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+        events, used_s = stream_events(stream, ["--grammar", str(sentences), *options])
+    return [event for event in events if event["type"] == "command"], used_s
 
 
 def judge(laid: Sequence[Laid], events: Sequence[Event]) -> dict[str, Any]:
@@ -249,25 +202,26 @@ def evaluate_commands(
     """
     commands = trials.commands[: most or None]
     network = parse_network(trials.grammar, "grammar")
-    planner = NoisePlanner(
-        corpus, noise_clips(corpus, AcousticData().noise.sets, split), (), AcousticData().noise
-    )
+    planner = split_noise(corpus, split)
     try:
         peer: Recogniser | None = sphinx(network)
     except ImportError:
         peer = None
-    load_s = stream_events(np.zeros(SAMPLE_RATE, np.float32), trials.grammar, options)[1]
+    load_s = command_events(np.zeros(SAMPLE_RATE, np.float32), trials.grammar, options)[1]
     rows = []
     for snr_db in CONDITIONS_DB:
-        stream, laid = lay_out(recordings, commands, planner if snr_db else None, snr_db or 0.0)
-        events, used_s = stream_events(stream, trials.grammar, options)
+        clips = [trial.clip for trial in commands]
+        stream, places = lay_out(recordings, clips, planner if snr_db else None, snr_db or 0.0, SEED)
+        laid = [Laid(trial, *place) for trial, place in zip(commands, places, strict=True)]
+        events, used_s = command_events(stream, trials.grammar, options)
         row = {"condition": f"{snr_db:.0f} dB" if snr_db else "clean", **judge(laid, events)}
         row["cost"] = (used_s - load_s) / (len(stream) / SAMPLE_RATE)
         if peer is not None:
             row["pocketsphinx"] = beside(peer, network, stream, laid)
         rows.append(row)
-    stream, _ = lay_out(recordings, trials.others[: most or None], None, 0.0)
-    false = len(stream_events(stream, trials.grammar, options)[0])
+    others = [trial.clip for trial in trials.others[: most or None]]
+    stream, _ = lay_out(recordings, others, None, 0.0, SEED)
+    false = len(command_events(stream, trials.grammar, options)[0])
     hours = len(stream) / SAMPLE_RATE / 3600
     return {
         "split": split,

@@ -7,36 +7,23 @@ default model where the package is installed.
 Shape letters: N samples, U utterances.
 """
 
-import json
 import re
-import resource
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from auricle.configs.errors import DataError
-from auricle.pipelines.acoustic_data import AcousticData
 from auricle.pipelines.corpus import SAMPLE_RATE, Clip, Corpus
 from auricle.pipelines.metrics import Interval, bootstrap
-from auricle.pipelines.sounds import NoisePlanner, noise_clips, read_clip, speech_at_reference
-from auricle.pipelines.streams import EndlessStream
-from auricle.pipelines.targets import HOP_SAMPLES, Floats, hop_levels_db
+from auricle.pipelines.sounds import split_noise
+from auricle.pipelines.targets import Floats
+from auricle.pipelines.through_stream import lay_out, stream_events
 
 SETS = ("librispeech", "commonvoice", "speechocean762", "wuw2")
 SNR_DB = 10.0
 SEED = 60_000
-PAUSE_SAMPLES = 3 * SAMPLE_RATE
-"""Between recordings: longer than the silence that ends any utterance."""
-FAINT_DB = -80.0
-SPEECH_BELOW_DB = 30.0
-"""Hops so much fainter than the loudest are no speech."""
 
 Words = list[str]
 
@@ -70,54 +57,6 @@ def choose(corpus: Corpus, name: str, split: str, most: int) -> list[Clip]:
         raise DataError(f"no sentences in {name}, split {split}; see `auricle data check`")
     places = np.linspace(0, len(clips) - 1, min(most or len(clips), len(clips))).astype(int)
     return [clips[place] for place in places]
-
-
-def lay_out(corpus: Corpus, clips: Sequence[Clip], noise: NoisePlanner | None) -> tuple[Floats, list[Laid]]:
-    """Puts recordings into one stream `(N,)`, pauses between them, with noise all along if wanted."""
-    parts, laid, place = [np.zeros(PAUSE_SAMPLES, np.float32)], [], PAUSE_SAMPLES
-    for clip in clips:
-        samples = speech_at_reference(read_clip(corpus, clip))
-        levels = hop_levels_db(samples)
-        last = int(np.flatnonzero(levels > levels.max() - SPEECH_BELOW_DB)[-1])
-        laid.append(Laid(clip, place, place + (last + 1) * HOP_SAMPLES))
-        parts += [samples, np.zeros(PAUSE_SAMPLES, np.float32)]
-        place += len(samples) + PAUSE_SAMPLES
-    stream = np.concatenate(parts)
-    if noise is None:
-        rng = np.random.default_rng(SEED)
-        faint = rng.standard_normal(len(stream)).astype(np.float32) * np.float32(10 ** (FAINT_DB / 20))
-        return stream + faint, laid
-    heard = EndlessStream(noise.recorded_piece, (SEED,)).take(-(-len(stream) // HOP_SAMPLES))[0]
-    return stream + heard[: len(stream)] * np.float32(10 ** (-SNR_DB / 20)), laid
-
-
-def stream_events(
-    stream: Floats, options: Sequence[str], transcribe: bool = True
-) -> tuple[list[dict[str, Any]], float]:
-    """Runs a stream through `auricle stream`.
-
-    Returns:
-        Its events, and the processor time it took (s).
-
-    Raises:
-        DataError: the command failed.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "stream.flac"
-        soundfile.write(path, np.clip(stream, -1, 1), SAMPLE_RATE)
-        command = [sys.executable, "-m", "auricle.configs.cli", "stream", str(path), "--jsonl", *options]
-        before = _child_seconds()
-        done = subprocess.run(
-            [*command, *(["--transcribe"] if transcribe else [])], capture_output=True, check=False
-        )
-    if done.returncode:
-        raise DataError(f"`auricle stream` failed: {done.stderr.decode(errors='replace').strip()}")
-    return [json.loads(line) for line in done.stdout.splitlines()], _child_seconds() - before
-
-
-def _child_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def collect(laid: Sequence[Laid], events: Sequence[Mapping[str, Any]]) -> list[Heard]:
@@ -205,15 +144,18 @@ def evaluate_transcripts(
         reference = sphinx() if beside else None
     except ImportError:
         reference = None
-    planner = NoisePlanner(
-        corpus, noise_clips(corpus, AcousticData().noise.sets, split), (), AcousticData().noise
-    )
+    planner = split_noise(corpus, split)
+    options = [*options, "--transcribe"]
     load_s = stream_events(np.zeros(SAMPLE_RATE, np.float32), options)[1]
     rows = []
     for name in SETS:
         clips = choose(corpus, name, split, most)
         for condition, noise in (("clean", None), (f"{SNR_DB:.0f} dB", planner)):
-            stream, laid = lay_out(corpus, clips, noise)
+            stream, places = lay_out(corpus, clips, noise, SNR_DB, SEED)
+            laid = [
+                Laid(clip, place.start_sample, place.speech_end)
+                for clip, place in zip(clips, places, strict=True)
+            ]
             events, used_s = stream_events(stream, options)
             heard = collect(laid, events)
             rows.append(_row(name, condition, clips, heard, (used_s - load_s) / (len(stream) / SAMPLE_RATE)))
@@ -221,7 +163,7 @@ def evaluate_transcripts(
                 cut = [stream[one.start_sample :][: one.clip.length_samples] for one in laid]
                 rate, _ = word_error_rate(clips, [reference(samples) for samples in cut])
                 rows[-1]["pocketsphinx_wer"] = rate
-    return {"split": split, "options": list(options), "rows": rows}
+    return {"split": split, "options": options[:-1], "rows": rows}
 
 
 def _row(

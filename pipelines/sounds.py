@@ -145,6 +145,12 @@ class NoisePlanner:
         return to_reference(mixed, noise_level_db(mixed))
 
 
+def split_noise(corpus: Corpus, split: str, config: NoiseConfig | None = None) -> NoisePlanner:
+    """All recorded noise of a split, to judge in; from the usual sets if None are given."""
+    config = config or NoiseConfig()
+    return NoisePlanner(corpus, noise_clips(corpus, config.sets, split), (), config)
+
+
 def weighted(things: Sequence[T], weights: Sequence[float]) -> Callable[[np.random.Generator], T]:
     """Returns a function that draws things in proportion to their weights."""
     cumulative = np.cumsum(np.asarray(weights, np.float64))

@@ -16,7 +16,7 @@ from auricle.models.decoding.phrases import Array, PhraseSearch
 from auricle.models.frontend import LogMel
 from auricle.pipelines.corpus import SAMPLE_RATE, Clip, Corpus
 from auricle.pipelines.dev import CHUNK_FRAMES, lay_out
-from auricle.pipelines.sounds import NoiseConfig, NoisePlanner, noise_clips, read_clip, speech_at_reference
+from auricle.pipelines.sounds import read_clip, speech_at_reference, split_noise
 from auricle.pipelines.streams import EndlessStream, Piece, Placed
 from auricle.pipelines.targets import HOP_SAMPLES
 
@@ -78,8 +78,7 @@ def lay_clips(corpus: Corpus, clips: Sequence[Clip], streams: int) -> Laid:
 
 def recorded_noise(corpus: Corpus, part: str, shape: Sequence[int]) -> torch.Tensor:
     """Recorded noise at the reference level, with shape `(B, N)`, N whole hops."""
-    clips = noise_clips(corpus, NoiseConfig().sets, part)
-    planner = NoisePlanner(corpus, clips, (), NoiseConfig())
+    planner = split_noise(corpus, part)
     rows = [
         EndlessStream(planner.recorded_piece, (SEED, row)).take(shape[1] // HOP_SAMPLES)[0]
         for row in range(shape[0])
