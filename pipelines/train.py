@@ -9,7 +9,7 @@ import ctypes
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from math import cos, inf, pi
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,9 @@ from auricle.pipelines.batches import Batch
 from auricle.pipelines.corpus import Corpus
 from auricle.pipelines.criteria import PhoneTargets
 from auricle.pipelines.curves import RunLog, progress_bar
+from auricle.pipelines.optimisers import learning_rate, make_optimisers
 from auricle.pipelines.parallel import Processes
-from auricle.pipelines.recipe import Recipe, TrainingConfig, as_table
+from auricle.pipelines.recipe import Recipe, as_table
 from auricle.pipelines.tasks import KeywordTask, Task, VadTask
 
 TASKS: dict[str, type[VadTask] | type[KeywordTask] | type[AcousticTask]] = {
@@ -49,14 +50,6 @@ def prepare_process(threads: int) -> None:
         trim_threshold, top_pad, mmap_threshold = -1, -2, -3
         for option, size in ((mmap_threshold, 1 << 30), (trim_threshold, (1 << 31) - 1), (top_pad, 1 << 28)):
             libc.mallopt(option, size)
-
-
-def learning_rate(step: int, config: TrainingConfig) -> float:
-    """Linear warm-up, then half a cosine down to zero."""
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
-    done = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
-    return config.learning_rate * 0.5 * (1 + cos(pi * min(1.0, done)))
 
 
 @dataclass
@@ -301,33 +294,6 @@ def _move(batch: Batch, device: torch.device) -> Batch:
         return PhoneTargets(*map(move, value)) if isinstance(value, PhoneTargets) else value
 
     return Batch(*map(move, batch))
-
-
-def make_optimisers(network: Network, config: TrainingConfig) -> list[torch.optim.Optimizer]:
-    """AdamW for all weights, or Muon (Jordan and others, 2024) for the matrices of the recurrent part.
-
-    Muon's step is scaled to the size of AdamW's, so that one learning rate serves both.
-    """
-    if config.optimiser != "muon":
-        return [torch.optim.AdamW(_groups(network, config.weight_decay), lr=0.0)]
-    matrices = [
-        weight for name, weight in network.named_parameters() if "recurrent" in name and weight.dim() > 1
-    ]
-    chosen = {id(weight) for weight in matrices}
-    rest = [weight for weight in network.parameters() if id(weight) not in chosen]
-    return [
-        torch.optim.Muon(matrices, lr=0.0, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(rest, lr=0.0, weight_decay=config.weight_decay),
-    ]
-
-
-def _groups(network: Network, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay for matrices, none for biases."""
-    parameters = list(network.parameters())
-    return [
-        {"params": [weight for weight in parameters if weight.dim() > 1], "weight_decay": weight_decay},
-        {"params": [weight for weight in parameters if weight.dim() <= 1], "weight_decay": 0.0},
-    ]
 
 
 def _carried(leaf: Tensor) -> Tensor:

@@ -16,12 +16,13 @@ from auricle.pipelines import dev, keyword_data
 from auricle.pipelines.corpus import Corpus
 from auricle.pipelines.curves import RunLog
 from auricle.pipelines.keyword_data import KeywordData, WordPlanner
+from auricle.pipelines.optimisers import learning_rate
 from auricle.pipelines.recipe import Recipe, load_recipe
 from auricle.pipelines.release import write_model
 from auricle.pipelines.streams import Piece, StreamBatcher
 from auricle.pipelines.targets import BACKGROUND, IGNORE, NOT_YET
 from auricle.pipelines.tasks import KeywordTask
-from auricle.pipelines.train import Trainer, learning_rate
+from auricle.pipelines.train import Trainer
 from auricle.pipelines.vad_data import VadPlanner
 from auricle.pipelines.vocabulary import LABELS, UNKNOWN
 

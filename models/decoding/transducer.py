@@ -66,11 +66,6 @@ class SearchState(NamedTuple):
         """The likeliest hypothesis."""
         return self.beam[0]
 
-    @property
-    def trailing_frames(self) -> int:
-        """Frames since the last token; all of them if there was none."""
-        return self.frames - (self.best.tokens[-1].frame + 1 if self.best.tokens else 0)
-
 
 class Word(NamedTuple):
     """A word of a hypothesis."""
