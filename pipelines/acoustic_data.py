@@ -15,7 +15,7 @@ from auricle.pipelines.sounds import NoiseConfig
 
 logger = logging.getLogger(__name__)
 
-CRITERIA = ("ctc", "ce", "lfmmi")
+CRITERIA = ("ctc", "ce", "lfmmi", "distil")
 WITHOUT_WORDS = frozenset({("speechcommands", "silence")})
 """Labels that name no word."""
 
@@ -45,9 +45,12 @@ class AcousticData:
     dev_seconds: float = 240.0
     """Of each dev set this much is judged while training."""
     criterion: str = "ctc"
-    """"ctc", "ce" (frame targets from an alignment) or "lfmmi" (CTC topology against a phone bigram)."""
+    """"ctc", "ce" (frame targets from an alignment), "lfmmi" (CTC topology against a phone bigram) or
+    "distil" (what another model says of each frame)."""
     ctc_weight: float = 0.1
-    """Share of plain CTC that is added to "lfmmi" to steady it."""
+    """Share of plain CTC that is added to "lfmmi" and "distil"."""
+    teacher: str = ""
+    """For "distil": the model to learn from, by name or path."""
     aligner: str = ""
     """For "ce": model file of the CTC model that aligns the recordings."""
     aligner_blank_shift: float = -3.0
@@ -76,6 +79,10 @@ class AcousticData:
             raise ConfigError(
                 "acoustic.criterion 'ce' wants frame targets: name a model trained with 'ctc' in "
                 "acoustic.aligner"
+            )
+        if self.criterion == "distil" and not self.teacher:
+            raise ConfigError(
+                "acoustic.criterion 'distil' wants a model to learn from: name it in acoustic.teacher"
             )
 
 

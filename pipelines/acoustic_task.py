@@ -28,6 +28,7 @@ from auricle.pipelines.recipe import Recipe
 from auricle.pipelines.sounds import NoisePlanner, noise_clips, read_clip, speech_at_reference
 from auricle.pipelines.targets import Floats
 from auricle.pipelines.tasks import Task
+from auricle.pipelines.teacher import Teacher
 from auricle.pipelines.utterances import UtteranceMaker
 
 DEV_SEED = 40_000
@@ -56,14 +57,14 @@ class AcousticTask(Task):
         self.clips = [*speech, *sounds]
         self.bigram = count_bigram(utterance.labels for utterance in self.utterances)
         judged = list_utterances(corpus, data.dev_sets, "dev", data=data, lexicon=lexicon, frame_s=frame_s)
-        spec = ModelSpec(
+        self.spec = ModelSpec(
             "acoustic",
             self.labels,
             recipe.network,
             recipe.frontend,
             lookahead_frames=recipe.lookahead_frames,
         )
-        self.dev = AcousticDev(corpus, pick_seconds(judged, data.dev_seconds), spec, frontend)
+        self.dev = AcousticDev(corpus, pick_seconds(judged, data.dev_seconds), self.spec, frontend)
 
     def prepare(self, network: Network) -> None:
         """Keeps the spread of the signal from layer to layer, without which CTC rests long on the blank."""
@@ -82,6 +83,9 @@ class AcousticTask(Task):
         if data.criterion == "ce":
             aligner = load_aligner(Path(data.aligner), device)
             alignments = align_all(corpus, self.utterances, aligner, data)
+        teacher = None
+        if data.criterion == "distil":
+            teacher = Teacher(data.teacher, self.spec, device, recipe.training.precision)
         maker = UtteranceMaker(
             corpus,
             recipe,
@@ -90,6 +94,7 @@ class AcousticTask(Task):
             rooms=recipe_rooms(recipe, corpus),
             scores=[self.bigram.score(utterance.labels) for utterance in self.utterances],
             alignments=alignments,
+            teacher=teacher,
             device=device,
             loaders=loaders,
         )
@@ -103,6 +108,8 @@ class AcousticTask(Task):
             return criteria.cross_entropy(log_probs, targets)
         if data.criterion == "lfmmi":
             return criteria.lfmmi(log_probs, targets, self.bigram, data.ctc_weight)
+        if data.criterion == "distil":
+            return criteria.distillation(log_probs, targets, data.ctc_weight)
         return criteria.ctc(log_probs, targets)
 
     def evaluate(self, network: Network) -> dict[str, float]:

@@ -1,4 +1,5 @@
-"""What an acoustic model may be trained by: CTC, frame cross-entropy, or CTC against a phone bigram (LF-MMI).
+"""What an acoustic model may be trained by: CTC, frame cross-entropy, CTC against a phone bigram (LF-MMI), or
+what another model says of each frame (distillation).
 
 Label 0 is blank (or silence), the phones follow. Losses are sums over the batch, divided by its phones (or
 frames), so that they do not depend on how a batch is cut.
@@ -28,6 +29,7 @@ class PhoneTargets(NamedTuple):
     frame_counts: Tensor  # (B,), output frames that are not padding
     frames: Tensor  # (B, J) label of each frame, IGNORE in the padding; (B, 0) where there is no alignment
     scores: Tensor  # (B,), log-probability of the labels by the phone bigram
+    taught: Tensor | None = None  # (B, J, V), log-probabilities of a teacher
 
 
 def ctc(log_probs: Tensor, targets: PhoneTargets) -> Tensor:
@@ -67,6 +69,19 @@ def lfmmi(log_probs: Tensor, targets: PhoneTargets, bigram: Bigram, ctc_weight: 
     wrong = denominator(log_probs, targets.frame_counts, bigram) - right - targets.scores
     phones = targets.label_counts.sum().clamp(min=1)
     return (wrong.sum() - ctc_weight * right.sum()) / phones
+
+
+def distillation(log_probs: Tensor, targets: PhoneTargets, ctc_weight: float) -> Tensor:
+    """How far frames are from what the teacher says of them (Kullback-Leibler divergence), for each phone.
+
+    `ctc_weight` of plain CTC is added (Hinton and others, 2015: the teacher's answers beside the right ones).
+    """
+    assert targets.taught is not None  # the recipe names a teacher
+    frames = torch.arange(log_probs.shape[1], device=log_probs.device)
+    inside = frames < targets.frame_counts[:, None]
+    away = (targets.taught.exp() * (targets.taught - log_probs)).sum(-1)
+    phones = targets.label_counts.sum().clamp(min=1)
+    return (away * inside).sum() / phones + ctc_weight * ctc(log_probs, targets)
 
 
 def denominator(log_probs: Tensor, frame_counts: Tensor, bigram: Bigram) -> Tensor:

@@ -157,7 +157,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             raise ConfigError(f"{where} is a table, got {value!r}")
         return build(hint, value, where)
     origin = get_origin(hint)
-    if origin is tuple and isinstance(value, list):
+    if origin is tuple and isinstance(value, list | tuple):
         return tuple(_convert(get_args(hint)[0], entry, where) for entry in value)
     if origin is not None and not isinstance(origin, types.UnionType) and isinstance(value, Mapping):
         return {key: _convert(get_args(hint)[1], entry, f"{where}.{key}") for key, entry in value.items()}

@@ -8,7 +8,7 @@ ends with the same weights as one that was not.
 import ctypes
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,15 @@ from auricle.configs.errors import ConfigError, DataError
 from auricle.models import state as states
 from auricle.models.checkpoint import load_model
 from auricle.models.frontend import LogMel
-from auricle.models.network import Network, NetworkConfig, NetworkState
+from auricle.models.network import Network, NetworkState
 from auricle.pipelines.acoustic_task import AcousticTask
-from auricle.pipelines.augment import AugmentConfig
 from auricle.pipelines.batches import Batch
 from auricle.pipelines.corpus import Corpus
 from auricle.pipelines.criteria import PhoneTargets
 from auricle.pipelines.curves import RunLog, progress_bar
 from auricle.pipelines.optimisers import learning_rate, make_optimisers
 from auricle.pipelines.parallel import Processes
-from auricle.pipelines.recipe import Recipe, as_table
+from auricle.pipelines.recipe import Recipe, as_table, build
 from auricle.pipelines.tasks import KeywordTask, Task, VadTask
 
 TASKS: dict[str, type[VadTask] | type[KeywordTask] | type[AcousticTask]] = {
@@ -240,10 +239,11 @@ class Trainer:
         if not path.exists():
             return False
         checkpoint = torch.load(path, weights_only=True, map_location="cpu")
-        checkpoint["recipe"] = _with_defaults(checkpoint["recipe"])
-        if checkpoint["recipe"] != as_table(self.recipe):
+        # Built anew, a recipe older than some fields gets their defaults, which mean "as before".
+        made_with = build(Recipe, checkpoint["recipe"], f"the recipe in {path}")
+        if made_with != self.recipe:
             raise DataError(
-                f"{path} was made with another recipe ({_difference(checkpoint['recipe'], self.recipe)}): "
+                f"{path} was made with another recipe ({_difference(made_with, self.recipe)}): "
                 "give the same settings, another --work folder, or --fresh to start over"
             )
         self.network.load_state_dict(checkpoint["network"])
@@ -301,26 +301,20 @@ def _carried(leaf: Tensor) -> Tensor:
     return leaf.detach().float() if leaf.is_floating_point() else leaf.detach()
 
 
-def _with_defaults(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Completes a stored recipe that is older than some of its fields, whose defaults mean "as before"."""
-    network = asdict(NetworkConfig(labels=recipe["network"]["labels"])) | recipe["network"]
-    return {**recipe, "network": network, "augment": asdict(AugmentConfig()) | recipe["augment"]}
-
-
 def _write(path: Path, content: Mapping[str, Any]) -> None:
     partial = path.with_suffix(".partial")
     torch.save(content, partial)
     partial.replace(path)
 
 
-def _difference(old: Mapping[str, Any], recipe: Recipe) -> str:
+def _difference(old: Recipe, new: Recipe) -> str:
     """Names the settings that differ."""
-    new = as_table(recipe)
+    before, now = as_table(old), as_table(new)
     differing = [
-        f"{table}.{key}: {old[table][key]} then, {value[key]} now"
-        for table, value in new.items()
-        if isinstance(value, dict) and isinstance(old.get(table), dict)
+        f"{table}.{key}: {before[table][key]} then, {value[key]} now"
+        for table, value in now.items()
+        if isinstance(value, dict)
         for key in value
-        if old[table].get(key) != value[key] and key in old[table]
+        if before[table][key] != value[key]
     ]
-    return "; ".join(differing[:4]) or "its fields differ"
+    return "; ".join(differing[:4]) or "its name or its delay differ"

@@ -26,6 +26,7 @@ from auricle.pipelines.rooms import make_microphones
 from auricle.pipelines.sounds import NoisePlanner, change_speed, read_clip, speech_at_reference
 from auricle.pipelines.streams import EndlessStream
 from auricle.pipelines.targets import HOP_SAMPLES, IGNORE, Floats
+from auricle.pipelines.teacher import Teacher
 
 SEGMENT_S = 1.6
 """Filters are applied in blocks of about this length."""
@@ -68,6 +69,7 @@ class UtteranceMaker:
         rooms: list[Floats],
         scores: Sequence[float],
         alignments: Alignments | None,
+        teacher: Teacher | None = None,
         device: torch.device,
         loaders: int,
     ) -> None:
@@ -81,6 +83,7 @@ class UtteranceMaker:
             rooms: responses, the first one dry.
             scores: log-probability of each utterance's phones, for sequence training.
             alignments: labels of all frames of each clip, if frames are to have targets.
+            teacher: says what every frame is to be, if the model is to learn from another one.
             device: where audio is filtered and features are made.
             loaders: threads that read ahead; 0 to read when needed.
         """
@@ -97,7 +100,7 @@ class UtteranceMaker:
         config = recipe.frontend
         warps = warp_matrices(config.mels, config.low_hz, config.high_hz, recipe.augment.warp_most)
         self.warps = warps.to(device)
-        self.scores = scores
+        self.scores, self.teacher = scores, teacher
         self.loaders = loaders
         self.threads = ThreadPoolExecutor(loaders) if loaders else None
         self.position, self.heard_seconds = Position(0, 0), 0.0
@@ -113,7 +116,10 @@ class UtteranceMaker:
         rows = np.arange(len(features))
         fresh = carry.random(len(rows)) >= self.recipe.acoustic.carry_part
         carried = np.where(fresh, -1, carry.permutation(rows))
-        return Batch(features, loaded.targets, torch.from_numpy(carried))
+        targets = loaded.targets
+        if self.teacher is not None:
+            targets = targets._replace(taught=self.teacher.log_probs(loaded.samples))
+        return Batch(features, targets, torch.from_numpy(carried))
 
     def hours_heard(self, steps: int) -> float:
         """Hours of recordings given out."""

@@ -125,11 +125,30 @@ def test_resumed_training_ends_with_the_same_weights(data: Path, tmp_path: Path,
 def test_frame_targets_and_sequence_training_learn_too(
     data: Path, tmp_path: Path, trained: tuple[Path, list[float], dict[str, float]]
 ) -> None:
-    for criterion in (f"acoustic.criterion=ce|acoustic.aligner={trained[0]}", "acoustic.criterion=lfmmi"):
+    for criterion in (
+        f"acoustic.criterion=ce|acoustic.aligner={trained[0]}",
+        "acoustic.criterion=lfmmi",
+        f"acoustic.criterion=distil|acoustic.teacher={trained[0]}",
+    ):
         run = trainer(data, tmp_path / criterion[19:21], recipe("training.steps=25", *criterion.split("|")))
         losses = losses_of(run)
         assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:3]), criterion
     assert (tmp_path / "ce/work/alignments").is_dir()
+
+
+def test_the_teacher_hears_what_the_student_is_to_hear_through_noise(
+    data: Path, tmp_path: Path, trained: tuple[Path, list[float], dict[str, float]]
+) -> None:
+    settings = ("acoustic.criterion=distil", f"acoustic.teacher={trained[0]}")
+    taught = [
+        trainer(data, tmp_path / part, recipe(*settings, f"augment.noise_part={part}")).audio.next(0)
+        for part in ("0.0", "1.0")
+    ]
+    assert not torch.allclose(taught[0].features, taught[1].features)
+    assert torch.equal(taught[0].targets.taught, taught[1].targets.taught)
+    assert taught[0].targets.taught.shape[:2] == (len(taught[0].features), taught[0].features.shape[1] // 4)
+    with pytest.raises(ConfigError, match=r"has lookahead_frames .*, the recipe 0"):
+        trainer(data, tmp_path / "late", recipe(*settings, "lookahead_frames=0"))
 
 
 def test_targets_are_the_phones_of_the_text(data: Path, tmp_path: Path) -> None:
@@ -166,9 +185,11 @@ def test_epochs_hold_everything_once_and_few_of_the_limited(data: Path, tmp_path
 
 
 def test_impossible_choices_are_refused(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="expected one of ctc, ce, lfmmi"):
+    with pytest.raises(ConfigError, match="expected one of ctc, ce, lfmmi, distil"):
         recipe("acoustic.criterion=mmi")
     with pytest.raises(ConfigError, match=r"name a model .* in acoustic\.aligner"):
         recipe("acoustic.criterion=ce")
+    with pytest.raises(ConfigError, match=r"name it in acoustic\.teacher"):
+        recipe("acoustic.criterion=distil")
     with pytest.raises(ConfigError, match="a recipe for task 'acoustic', expected 'vad'"):
         load_recipe("vad", path=Path("acoustic-small"))

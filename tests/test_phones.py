@@ -8,7 +8,7 @@ import torch
 
 from auricle.pipelines.alignment import ctc_path, measure_delay, spread
 from auricle.pipelines.bigram import Bigram, count_bigram
-from auricle.pipelines.criteria import PhoneTargets, cross_entropy, ctc, denominator, lfmmi
+from auricle.pipelines.criteria import PhoneTargets, cross_entropy, ctc, denominator, distillation, lfmmi
 from auricle.pipelines.decode_phones import SearchSettings, edit_distance, greedy, search
 from auricle.pipelines.targets import IGNORE
 from auricle.pipelines.utterances import place_targets
@@ -162,3 +162,20 @@ def test_frame_targets_follow_speed_place_and_delay() -> None:
     assert place_targets(clean, 9, 0.0, 1.0, 0).tolist() == [1, 1, 2, 2, 3, 3, 0, 0, 0]
     assert place_targets(clean, 9, 2.0, 1.0, 1).tolist() == [0, 0, 0, 1, 1, 2, 2, 3, 3]
     assert place_targets(clean, 4, 0.0, 2.0, 0).tolist() == [1, 2, 3, 0]
+
+
+def test_distillation_asks_for_what_the_teacher_says() -> None:
+    log_probs, bigram = made_up()
+    taught = log_probs.flip(0)
+    wanted = targets([[1, 2], [2]], [FRAMES, 3], bigram)._replace(taught=taught)
+    assert float(distillation(log_probs, wanted._replace(taught=log_probs), 0.0)) == pytest.approx(
+        0, abs=1e-6
+    )
+    away = float(distillation(log_probs, wanted, 0.0))
+    by_hand = sum(
+        float((taught[row, :count].exp() * (taught - log_probs)[row, :count]).sum())
+        for row, count in enumerate((FRAMES, 3))
+    )
+    assert away == pytest.approx(by_hand / 3, rel=1e-5)
+    with_labels = away + 0.5 * float(ctc(log_probs, wanted))
+    assert float(distillation(log_probs, wanted, 0.5)) == pytest.approx(with_labels, rel=1e-5)

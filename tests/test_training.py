@@ -227,7 +227,7 @@ def test_settings_are_checked() -> None:
         load_recipe("vad", ["training.steps=many"])
     with pytest.raises(ConfigError, match="key=value"):
         load_recipe("vad", ["network.cell"])
-    with pytest.raises(ConfigError, match=r"shipped are acoustic, acoustic-large, .*, vad"):
+    with pytest.raises(ConfigError, match=r"shipped are acoustic, acoustic-distil, .*, vad"):
         load_recipe("song")
 
 
