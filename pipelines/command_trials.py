@@ -64,9 +64,11 @@ def read_trials(manifest: Path, grammar: Path) -> Trials:
     )
 
 
-def make_trials(corpus: Corpus, sets: Sequence[str], others: Sequence[str], split: str) -> Trials:
+def make_trials(
+    corpus: Corpus, sets: Sequence[str], others: Sequence[str], split: str, seed: int = SEED
+) -> Trials:
     """Makes templates of sentences of some sets; other sentences, and `others`, are outside the grammar."""
-    rng = np.random.default_rng(SEED)
+    rng = np.random.default_rng(seed)
     lexicon = Lexicon.of_folder(corpus.data)
     clips = [clip for name in sets for clip in corpus.clips(name, split) if clip.text]
     texts = sorted({clip.text for clip in clips if FEWEST_WORDS <= len(clip.words) <= MOST_WORDS})

@@ -8,9 +8,11 @@ import pytest
 import yaml
 
 from auricle.configs.errors import DataError
+from auricle.models.decoding.confidence import Evidence
 from auricle.models.decoding.templates import parse_network
 from auricle.models.lexicon import normalise
 from auricle.pipelines.command_report import command_text, draw_commands, plain
+from auricle.pipelines.command_scores import LET_THROUGH, Found, score, weigh
 from auricle.pipelines.command_trials import Trial, make_trials, read_trials
 from auricle.pipelines.corpus import Clip, Corpus
 from auricle.pipelines.evaluate_commands import Laid, judge, search_cost, understand
@@ -125,3 +127,18 @@ def test_the_report_holds_the_figures(tmp_path: Path) -> None:
     assert json.loads(json.dumps(plain(figures)))["rows"][0]["all_right"]["value"] == 1.0
     draw_commands(figures, tmp_path / "commands.png")
     assert (tmp_path / "commands.png").stat().st_size > 5000
+
+
+def test_scores_tell_right_sentences_from_others_and_let_few_through() -> None:
+    rng = np.random.default_rng(3)
+    found = []
+    for number in range(4000):
+        inside = number % 2 == 0
+        fit = rng.normal(-0.3 if inside else -1.0, 0.15)
+        evidence = Evidence(fit, rng.normal(-1, 0.3), rng.normal(3, 0.2), rng.normal(1, 0.3))
+        found.append(Found(evidence, "clean", inside, inside))
+    weights, bias = weigh(found)
+    scores = score(found, weights, bias)
+    assert weights.fit > 5 * max(abs(weights.outside), abs(weights.length), abs(weights.contrast))
+    assert np.mean(scores[1::2] >= 0.5) == pytest.approx(LET_THROUGH, abs=1e-3)
+    assert np.mean(scores[::2] >= 0.5) > 0.9

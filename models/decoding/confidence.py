@@ -1,8 +1,8 @@
 """How sure a found sentence is: a score in 0..1 from how much worse it explains the audio than any sounds.
 
-The weights were fitted on `dev` recordings, clean and in noise: sentences of a grammar that were found right
+The weights are fitted on `dev` recordings, clean and in noise: sentences of a grammar that were found right
 against the best that the same grammar, and the shipped one, made of sentences outside them. They are moved so
-that 0.5 lies where few of the others are left.
+that 0.5 lies where few of the others are left. `python -m auricle.pipelines.command_scores` makes them.
 """
 
 import math
