@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from auricle.configs.errors import AuricleError, ModelError
+from auricle.configs.errors import AuricleError
 from auricle.configs.grammars import find_grammar
 from auricle.configs.paths import cache_dir
 from auricle.configs.section import samples
 from auricle.configs.settings import CommandSettings, Settings
 from auricle.daemon import event_data
-from auricle.daemon.detectors import Draft
+from auricle.daemon.detectors import Draft, check_phones
 from auricle.daemon.endpoint import Endpoint, EndpointRules, Progress
-from auricle.daemon.utterance import Utterance, UtteranceDetector
+from auricle.daemon.utterance import TAIL_SAMPLES, Utterance, UtteranceDetector, history_samples
 
 if TYPE_CHECKING:
     from auricle.models.decoding.graph import CommandGraph
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Array = NDArray[np.float32]
-TAIL_SAMPLES = 3200
-"""A model names the last phone up to this much later than it hears it."""
 WAKE_DELAY_MS = 1500
 """A wake phrase is reported at most this long after its end."""
 
@@ -101,12 +99,8 @@ class CommandDecoder:
             ModelError: `model` is no acoustic model.
         """
         from auricle.models.decoding import confidence, search
-        from auricle.models.phones import PHONES
 
-        if model.kind != "acoustic" or model.labels[1:] != PHONES:
-            raise ModelError(
-                f"{model.name} is a '{model.kind}' model, expected 'acoustic'; see [acoustic] model"
-            )
+        check_phones(model)
         self.grammar = grammar
         self._model, self._settings = model, settings
         self._search, self._confidence = search, confidence
@@ -161,8 +155,7 @@ class CommandDecoder:
     def _sample(self, frame: int, utterance: Utterance, state: "SearchState") -> int:
         """Where the audio of a frame begins that the model spoke of, within the utterance."""
         behind = state.frames - frame + self._model.lookahead_frames
-        sample = utterance.heard_sample - behind * self._model.frame_samples
-        return min(max(sample, utterance.start_sample), utterance.end_sample)
+        return utterance.place(behind * self._model.frame_samples)
 
 
 def command_detector(model: "ModelInfo", settings: Settings) -> UtteranceDetector[Any]:
@@ -174,14 +167,13 @@ def command_detector(model: "ModelInfo", settings: Settings) -> UtteranceDetecto
     """
     commands = settings.commands
     grammar = Grammar(find_grammar(commands.grammar), cache_dir(), settings.acoustic.lexicon)
-    # Speech is reported once it has lasted a while, and its hangover has no part in that.
-    before_ms = settings.vad.preroll_ms + settings.vad.min_speech_ms + 500
+    before = history_samples(settings.vad)
     if commands.after_wake:
-        before_ms = max(before_ms, WAKE_DELAY_MS)
+        before = max(before, samples(WAKE_DELAY_MS))
     return UtteranceDetector(
         model,
         CommandDecoder(model, commands, grammar),
         EndpointRules.of(settings.endpoint),
-        samples(before_ms),
+        before,
         samples(commands.window_ms) if commands.after_wake else None,
     )

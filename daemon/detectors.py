@@ -194,6 +194,21 @@ def check_kind(model: "ModelInfo", kind: str) -> None:
         raise ModelError(f"{model.name} is a '{model.kind}' model, expected '{kind}'; see [{kind}] model")
 
 
+def check_phones(model: "ModelInfo") -> None:
+    """Refuses a model that does not hear the phones that phrases, commands and words are made of.
+
+    Raises:
+        ModelError: it is one.
+    """
+    from auricle.models.phones import PHONES
+
+    check_kind(model, "acoustic")
+    if model.labels[1:] != PHONES:
+        raise ModelError(
+            f"{model.name} hears other phones than those of the dictionary; see [acoustic] model"
+        )
+
+
 def _wanted(model: "ModelInfo", labels: Sequence[str]) -> tuple[int, ...]:
     words = [label for label in model.labels if label not in NOT_WORDS]
     for label in labels:

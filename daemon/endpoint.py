@@ -53,6 +53,11 @@ class EndpointRules:
         """Speech was found to have ended at `end_sample`."""
         return state._replace(speaking=False, speech_end=end_sample)
 
+    def silence_may_end(self, end_sample: int, state: UtteranceState) -> bool:
+        """Whether it matters to `step` what was recognised."""
+        least = min(self.no_speech_samples, self.after_partial_samples, self.after_final_samples)
+        return not state.speaking and end_sample - state.speech_end >= least
+
     def step(
         self, end_sample: int, progress: Progress, state: UtteranceState
     ) -> tuple[Endpoint | None, UtteranceState]:

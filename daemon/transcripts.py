@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from auricle.configs.errors import ModelError
 from auricle.configs.section import samples
 from auricle.configs.settings import Settings, TranscriptSettings
 from auricle.daemon import event_data
-from auricle.daemon.detectors import Draft
+from auricle.daemon.detectors import Draft, check_phones
 from auricle.daemon.endpoint import Endpoint, EndpointRules, Progress
-from auricle.daemon.utterance import Utterance, UtteranceDetector
+from auricle.daemon.partials import Partials
+from auricle.daemon.utterance import TAIL_SAMPLES, Utterance, UtteranceDetector, history_samples
 
 if TYPE_CHECKING:
     from auricle.models.decoding.hypotheses import BeamState
@@ -20,18 +20,13 @@ if TYPE_CHECKING:
     from auricle.models.engine import ModelInfo
 
 Array = NDArray[np.float32]
-TAIL_SAMPLES = 3200
-"""A model names the last phone up to this much later than it hears it."""
 
 
 class TranscriptState(NamedTuple):
     """What is known of the utterance under way."""
 
     search: "BeamState"
-    looked_sample: int = -1
-    """When the text was last looked at."""
-    published: tuple[str, ...] = ()
-    """The newest partial transcript."""
+    partials: Partials = Partials()
 
 
 class TranscriptDecoder:
@@ -43,12 +38,7 @@ class TranscriptDecoder:
         Raises:
             ModelError: `model` is no acoustic model.
         """
-        from auricle.models.phones import PHONES
-
-        if model.kind != "acoustic" or model.labels[1:] != PHONES:
-            raise ModelError(
-                f"{model.name} is a '{model.kind}' model, expected 'acoustic'; see [acoustic] model"
-            )
+        check_phones(model)
         self._model, self._settings, self._transcriber = model, settings, transcriber
         self._partial_samples = samples(settings.partial_ms)
         self._commit_frames = -(-samples(settings.commit_ms) // model.frame_samples)
@@ -75,19 +65,20 @@ class TranscriptDecoder:
     def partial(self, utterance: Utterance, state: TranscriptState) -> tuple[list[Draft], TranscriptState]:
         """The text so far, if it has changed and the last one is old enough."""
         now = utterance.heard_sample
-        if state.looked_sample >= 0 and now - state.looked_sample < self._partial_samples:
+        if not state.partials.due(now, self._partial_samples):
             return [], state
         search = state.search
         if self._commit_frames:
             search = self._transcriber.commit(search, self._commit_frames)
-        state = state._replace(search=search, looked_sample=now)
-        text = self._transcriber.text(state.search)
-        if text.words == state.published:
+        text = self._transcriber.text(search)
+        is_new, partials = state.partials.look(now, text.words)
+        state = TranscriptState(search, partials)
+        if not is_new:
             return [], state
         begin = self._sample(text.begin_frame, utterance, state)
         data = event_data.transcript_partial(text.words, text.stable, begin)
         draft = Draft("transcript.partial", utterance.end_sample, data, self._model.name)
-        return [draft], state._replace(published=text.words)
+        return [draft], state
 
     def finish(self, utterance: Utterance, why: Endpoint, state: TranscriptState) -> list[Draft]:
         """All words; nothing if there are none and never were in a partial transcript."""
@@ -100,7 +91,7 @@ class TranscriptDecoder:
             )
             for word in self._transcriber.finish(state.search)
         ]
-        if not words and not state.published:
+        if not words and not state.partials.published:
             return []
         data = event_data.transcript_final(words, why, utterance.start_sample, utterance.end_sample)
         return [Draft("transcript.final", utterance.end_sample, data, self._model.name)]
@@ -108,8 +99,7 @@ class TranscriptDecoder:
     def _sample(self, frame: int, utterance: Utterance, state: TranscriptState) -> int:
         """Where the audio of a frame begins that the model spoke of, within the utterance."""
         behind = state.search.frames - frame + self._model.lookahead_frames
-        sample = utterance.heard_sample - behind * self._model.frame_samples
-        return min(max(sample, utterance.start_sample), utterance.end_sample)
+        return utterance.place(behind * self._model.frame_samples)
 
 
 def load_transcriber(settings: TranscriptSettings) -> "Transcriber":
@@ -143,12 +133,10 @@ def transcript_detector(model: "ModelInfo", settings: Settings) -> UtteranceDete
         ModelError: `model` is no acoustic model, or the language model is missing or damaged.
         DataError: the lexicon is.
     """
-    # Speech is reported once it has lasted a while.
-    before_ms = settings.vad.preroll_ms + settings.vad.min_speech_ms + 500
     transcript = settings.transcript
     return UtteranceDetector(
         model,
         TranscriptDecoder(model, transcript, load_transcriber(transcript)),
         EndpointRules.of(settings.endpoint),
-        samples(before_ms),
+        history_samples(settings.vad),
     )

@@ -14,7 +14,8 @@ from auricle.configs.settings import Settings
 from auricle.daemon import event_data
 from auricle.daemon.detectors import Draft
 from auricle.daemon.endpoint import Endpoint, EndpointRules, Progress
-from auricle.daemon.utterance import Utterance, UtteranceDetector
+from auricle.daemon.partials import Partials
+from auricle.daemon.utterance import Utterance, UtteranceDetector, history_samples
 
 if TYPE_CHECKING:
     from auricle.models.decoding.transducer import SearchState, TransducerSearch
@@ -29,10 +30,7 @@ class TransducerState(NamedTuple):
     """What is known of the utterance under way."""
 
     search: "SearchState"
-    looked_sample: int = -1
-    """When the text was last looked at."""
-    published: tuple[str, ...] = ()
-    """The newest partial transcript."""
+    partials: Partials = Partials()
 
 
 class TransducerDecoder:
@@ -73,17 +71,18 @@ class TransducerDecoder:
     def partial(self, utterance: Utterance, state: TransducerState) -> tuple[list[Draft], TransducerState]:
         """The text so far, if it has changed and the last look is old enough."""
         now = utterance.heard_sample
-        if state.looked_sample >= 0 and now - state.looked_sample < self._partial_samples:
+        if not state.partials.due(now, self._partial_samples):
             return [], state
-        state = state._replace(looked_sample=now)
         words = self._search.words(state.search.best)
         text = tuple(word.text.lower() for word in words)
-        if text == state.published:
+        is_new, partials = state.partials.look(now, text)
+        state = state._replace(partials=partials)
+        if not is_new:
             return [], state
         begin = self._sample(words[0].first_frame, utterance, state) if words else utterance.start_sample
         data = event_data.transcript_partial(text, self._search.stable_words(state.search), begin)
         draft = Draft("transcript.partial", utterance.end_sample, data, self._model.name)
-        return [draft], state._replace(published=text)
+        return [draft], state
 
     def finish(self, utterance: Utterance, why: Endpoint, state: TransducerState) -> list[Draft]:
         """All words; nothing if there are none."""
@@ -105,7 +104,7 @@ class TransducerDecoder:
         """Where the audio of an encoder frame begins, within the utterance."""
         step = self._model.frame_samples // self._search.frames_per_output
         behind = (state.search.frames - frame) * step + self._model.frontend.delay_samples
-        return min(max(utterance.heard_sample - behind, utterance.start_sample), utterance.end_sample)
+        return utterance.place(behind)
 
 
 def transducer_detector(settings: Settings, engine: "Engine") -> UtteranceDetector[TransducerState]:
@@ -114,10 +113,10 @@ def transducer_detector(settings: Settings, engine: "Engine") -> UtteranceDetect
     Raises:
         ModelError: it is missing, damaged, no transducer, or needs a package that is missing.
     """
-    transcript, vad = settings.transcript, settings.vad
+    transcript = settings.transcript
     model = engine.load(transcript.model)
     search = engine.transducer_search(model, transcript.transducer_beam)
     decoder = TransducerDecoder(model, search, samples(transcript.partial_ms))
-    # Speech is reported once it has lasted a while, and frames are dated by what the encoder hears ahead.
-    before = samples(vad.preroll_ms + vad.min_speech_ms + 500) + model.frontend.delay_samples
+    # Frames are dated by what the encoder hears ahead.
+    before = history_samples(settings.vad) + model.frontend.delay_samples
     return UtteranceDetector(model, decoder, EndpointRules.of(settings.endpoint), before)

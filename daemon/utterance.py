@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from auricle.configs.section import samples
+from auricle.configs.settings import VadSettings
 from auricle.daemon.detectors import Draft
 from auricle.daemon.endpoint import Endpoint, EndpointRules, Progress, UtteranceState
 
@@ -23,6 +25,15 @@ if TYPE_CHECKING:
 Array = NDArray[np.float32]
 S = TypeVar("S")
 _CLOSED = (-1, -1)
+TAIL_SAMPLES = 3200
+"""An acoustic model names the last phone up to this much later than it hears it."""
+NOTICE_MS = 500
+"""Speech is reported at most this long after it has lasted `min_speech_ms`; its hangover plays no part."""
+
+
+def history_samples(vad: VadSettings) -> int:
+    """How far before its report speech may begin, pre-roll included."""
+    return samples(vad.preroll_ms + vad.min_speech_ms + NOTICE_MS)
 
 
 class Utterance(NamedTuple):
@@ -34,6 +45,10 @@ class Utterance(NamedTuple):
     """The newest wake event before it."""
     heard_sample: int = 0
     """End of the newest frame decoded; unlike in `end_sample`, silence added at the stream's end counts."""
+
+    def place(self, behind_samples: int) -> int:
+        """The sample so far before the end of the newest frame, within the utterance."""
+        return min(max(self.heard_sample - behind_samples, self.start_sample), self.end_sample)
 
 
 class UtteranceDecoder(Protocol[S]):
@@ -133,9 +148,8 @@ class UtteranceDetector(Generic[S]):
         rules, utterance = self.rules, state.utterance
         if cue.type == "speech.start":
             begin, (earliest, latest) = cue.data["start_sample"], state.listening
-            begin = (
-                max(begin, earliest) if begin <= latest else begin
-            )  # the pre-roll may reach into the phrase
+            if begin <= latest:
+                begin = max(begin, earliest)  # the pre-roll may reach into the phrase
             return state._replace(utterance=rules.speech_started(begin, utterance))
         if cue.type == "speech.stop":
             return state._replace(utterance=rules.speech_stopped(cue.data["end_sample"], utterance))
@@ -176,7 +190,9 @@ class UtteranceDetector(Generic[S]):
             decoding = self.decoder.step(heard, decoding)
         utterance = Utterance(begin, end_sample, state.wake, end_sample)
         drafts, decoding = self.decoder.partial(utterance, decoding)
-        why, after = self.rules.step(end_sample, self.decoder.progress(decoding), state.utterance)
+        may_end = self.rules.silence_may_end(end_sample, state.utterance)
+        progress = self.decoder.progress(decoding) if may_end else "nothing"  # asking is not free
+        why, after = self.rules.step(end_sample, progress, state.utterance)
         state = state._replace(utterance=after, decoding=decoding)
         if why is None:
             return _at(drafts, end_sample), state

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from auricle.configs.section import samples
 from auricle.configs.settings import Settings, WakeSettings
 from auricle.daemon import event_data
-from auricle.daemon.detectors import Draft, check_kind
+from auricle.daemon.detectors import Draft, check_phones
 from auricle.models.decoding.background import SUFFIX, Background, load_background
 from auricle.models.decoding.spotting import SETTLE_FRAMES, Hit, Spotter, SpotterState, Wanted, rate_of
 from auricle.models.decoding.ways import ways_of
@@ -44,7 +44,7 @@ class WakeDetector:
             ModelError: `model` is no acoustic model.
             ConfigError: a phrase cannot be said.
         """
-        check_kind(model, "acoustic")
+        check_phones(model)
         self.model, self._lexicon = model, lexicon
         self._spotter = Spotter((), background, model.frame_samples)
         self.phrases: tuple[WakeSettings, ...] = ()
@@ -116,7 +116,7 @@ def build_wake_detector(settings: Settings, engine: "Engine") -> WakeDetector:
         ConfigError: a phrase cannot be said.
     """
     model = engine.load(settings.acoustic.model, settings.acoustic.cell)
-    check_kind(model, "acoustic")
+    check_phones(model)
     path = find_model(settings.acoustic.model, settings.acoustic.cell).with_suffix(SUFFIX)
     background = load_background(path, model.name.rpartition("@")[2])
     return WakeDetector(model, settings.wake, background, Lexicon.of_user(settings.acoustic.lexicon))

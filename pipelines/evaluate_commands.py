@@ -19,7 +19,8 @@ import numpy as np
 
 from auricle.models.decoding import search
 from auricle.models.decoding.graph import compile_text
-from auricle.models.decoding.templates import FINAL, START, Tag, WordNetwork, parse_network
+from auricle.models.decoding.templates import parse_network
+from auricle.models.decoding.word_network import FINAL, START, Tag, WordNetwork
 from auricle.models.lexicon import Lexicon, normalise
 from auricle.pipelines.command_trials import Trial, Trials
 from auricle.pipelines.corpus import SAMPLE_RATE, Corpus

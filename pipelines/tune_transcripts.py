@@ -79,22 +79,35 @@ def tune(
     yield search, best
 
 
-def main() -> None:
-    """Tunes and prints."""
+def hear_dev(description: str | None, every: int) -> tuple[list[Judged], NGram, BeamSettings]:
+    """What `main` needs here and in `word_scores`: reads the command line, hears dev recordings.
+
+    Args:
+        description: what the program does.
+        every: take every so many-th recording, unless the command line says otherwise.
+
+    Returns:
+        The recordings with what the model hears in them, the shipped language model, the shipped search.
+    """
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", type=Path)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--work", type=Path, default=Path("runs"))
-    parser.add_argument("--every", type=int, default=8, help="take every so many-th recording (default 8)")
+    parser.add_argument("--every", type=int, default=every, help="take every so many-th recording")
     args = parser.parse_args()
     torch.set_num_threads(1)
     settings = TranscriptSettings()
-    model = read_language_model(find_language_model(settings.language_model))
     judge = AcousticJudge(args.model, Corpus(args.data, args.work))
     judged = judge.hear(judge.utterances("dev")[:: args.every])
-    for search, rate in tune(judged, model, shipped_search(settings)):
+    model = read_language_model(find_language_model(settings.language_model))
+    return judged, model, shipped_search(settings)
+
+
+def main() -> None:
+    """Tunes and prints."""
+    for search, rate in tune(*hear_dev(__doc__, every=8)):
         values = ", ".join(f"{name} = {getattr(search, name):g}" for name in STEPS)
         print(f"{values}: {rate:.1%} of the words wrong", flush=True)  # noqa: T201
 

@@ -8,25 +8,19 @@ how the scores fare on the rest.
 Shape letters: N words, E kinds of evidence.
 """
 
-import argparse
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 
 import jiwer
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from auricle.configs.speech_settings import TranscriptSettings
 from auricle.models.decoding.hypotheses import chain
-from auricle.models.decoding.ngram_file import find_language_model, read_language_model
 from auricle.models.decoding.transcriber import Transcriber
 from auricle.models.lexicon import Lexicon
-from auricle.pipelines.corpus import Corpus
-from auricle.pipelines.evaluate_acoustic import AcousticJudge, Judged
+from auricle.pipelines.evaluate_acoustic import Judged
 from auricle.pipelines.metrics import roc_auc
-from auricle.pipelines.tune_transcripts import shipped_search
+from auricle.pipelines.tune_transcripts import hear_dev
 
 Reals = NDArray[np.float64]
 ROUNDS = 20
@@ -88,18 +82,8 @@ def report(evidence: Reals, right: NDArray[np.bool_], weights: Reals) -> str:
 
 def main() -> None:
     """Fits the weights and prints them."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--work", type=Path, default=Path("runs"))
-    parser.add_argument("--every", type=int, default=1, help="take every so many-th recording")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    settings = TranscriptSettings()
-    language_model = read_language_model(find_language_model(settings.language_model))
-    transcriber = Transcriber(language_model, Lexicon(), shipped_search(settings))
-    judge = AcousticJudge(args.model, Corpus(args.data, args.work))
-    judged = judge.hear(judge.utterances("dev")[:: args.every])
+    judged, language_model, search = hear_dev(__doc__, every=1)
+    transcriber = Transcriber(language_model, Lexicon(), search)
     weights = fit(*gather(transcriber, judged[::2]))
     print("Confidence(" + ", ".join(f"{weight:.3f}" for weight in weights) + ")")  # noqa: T201
     print(report(*gather(transcriber, judged[1::2]), weights))  # noqa: T201

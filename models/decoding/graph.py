@@ -21,16 +21,8 @@ from numpy.typing import NDArray
 
 from auricle.configs.errors import ConfigError
 from auricle.models import g2p, lexicon
-from auricle.models.decoding.templates import (
-    FINAL,
-    NO_TAG,
-    START,
-    Jump,
-    Tag,
-    WordNetwork,
-    parse_network,
-    read_network,
-)
+from auricle.models.decoding.templates import parse_network, read_network
+from auricle.models.decoding.word_network import FINAL, NO_TAG, START, Jump, Tag, WordNetwork
 from auricle.models.lexicon import Lexicon
 from auricle.models.phones import INDEX
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auricle.models.decoding.graph import CommandGraph
-from auricle.models.decoding.templates import Scalar
+from auricle.models.decoding.word_network import Scalar
 
 Floats = NDArray[np.float32]
 NEVER = np.float32(-np.inf)
