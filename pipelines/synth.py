@@ -20,12 +20,21 @@ from rich.progress import Progress
 from auricle.configs.errors import DataError
 from auricle.pipelines.corpus import SAMPLE_RATE
 from auricle.pipelines.near_misses import near_misses
+from auricle.pipelines.sounds import change_speed
 from auricle.pipelines.synthesis import ENGINES, Utterance, draw_utterance, render
 from auricle.pipelines.targets import HOP_SAMPLES, Floats, hop_levels_db
 
 MBROLA_VOICES = ("us1", "us2", "us3", "en1")
 MBROLA = Path("/usr/share/mbrola")
 ODDS = {"espeak-ng": 0.45, "flite": 0.2, "text2wave": 0.15, "pico2wave": 0.1, "mbrola": 0.1}
+PACKAGES = {
+    "espeak-ng": "espeak-ng",
+    "flite": "flite",
+    "text2wave": "festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts",
+    "pico2wave": "libttspico-utils",
+    "mbrola": "espeak-ng mbrola mbrola-us1 mbrola-us2 mbrola-us3 mbrola-en1",
+}
+"""What to install for each engine on Debian; the last two want its sections contrib and non-free."""
 SHARD = 200
 """Utterances in a file."""
 FLOOR_DB = -50.0
@@ -45,6 +54,8 @@ class Request:
     near: int = 0
     """Near-misses of each text, spoken a third as often each."""
     seed: int = 1
+    formants: float = 0.1
+    """Each utterance is played up to so much slower or faster, which moves its formants."""
 
 
 @dataclass(frozen=True)
@@ -56,21 +67,26 @@ class Line:
     near_miss: bool
 
 
-def installed() -> tuple[str, ...]:
-    """The engines that are here.
+def installed(wanted: Sequence[str] = ()) -> tuple[str, ...]:
+    """The engines that are here, or those that are wanted.
 
     Raises:
-        DataError: there is none.
+        DataError: there is none, or one that is wanted is unknown or missing; what to install is named.
     """
     found = [name for name in (*ENGINES, "pico2wave") if shutil.which(name)]
     if "espeak-ng" in found and shutil.which("mbrola") and _mbrola_voices():
         found.append("mbrola")
+    for name in wanted:
+        if name not in PACKAGES:
+            raise DataError(f"unknown synthesiser '{name}': expected some of {', '.join(PACKAGES)}")
+        if name not in found:
+            raise DataError(f"{name} is not installed, or has no voice: `apt-get install {PACKAGES[name]}`")
     if not found:
         raise DataError(
-            "no speech synthesiser found: install some, for example `apt-get install espeak-ng flite "
-            "festival festvox-kallpc16k festvox-us-slt-hts`; libttspico-utils and mbrola-us1 are non-free"
+            f"no speech synthesiser found: `apt-get install {PACKAGES['espeak-ng']} {PACKAGES['flite']} "
+            f"{PACKAGES['text2wave']}`; non-free: {PACKAGES['pico2wave']} {PACKAGES['mbrola']}"
         )
-    return tuple(found)
+    return tuple(name for name in found if not wanted or name in wanted)
 
 
 def _mbrola_voices() -> list[str]:
@@ -105,8 +121,13 @@ def draw_voice(text: str, rng: np.random.Generator, engines: Sequence[str]) -> U
     return draw_utterance(text, rng, (engine,))
 
 
-def speak_text(text: str, seed: tuple[int, ...], engines: Sequence[str]) -> tuple[Floats, str]:
+def speak_text(
+    text: str, seed: tuple[int, ...], engines: Sequence[str], formants: float = 0.0
+) -> tuple[Floats, str]:
     """Speaks a text in a drawn voice; another voice is drawn where one says nothing.
+
+    A dozen synthetic throats are few: played slower or faster by up to `formants`, they become longer or
+    shorter ones.
 
     Returns:
         Samples with 100 ms around the speech, and the voice.
@@ -119,7 +140,8 @@ def speak_text(text: str, seed: tuple[int, ...], engines: Sequence[str]) -> tupl
         utterance = draw_voice(text, rng, engines)
         samples = render(utterance)
         if samples is not None:
-            return trim(samples), utterance.voice
+            speed = float(np.exp(rng.uniform(-formants, formants)))
+            return trim(change_speed(samples, speed)), utterance.voice
     raise DataError(f"none of {', '.join(engines)} could say '{text}': try it by hand, and mend the text")
 
 
@@ -131,8 +153,14 @@ def trim(samples: Floats) -> Floats:
     return samples[start * HOP_SAMPLES : end * HOP_SAMPLES]
 
 
-def synthesise_set(request: Request, out: Path, *, fresh: bool = False) -> int:
+def synthesise_set(request: Request, out: Path, *, wanted: Sequence[str] = (), fresh: bool = False) -> int:
     """Speaks a request into a folder: shards, and `train.jsonl` as the sets of a data folder have it.
+
+    Args:
+        request: what to speak.
+        out: the set's folder.
+        wanted: engines to speak with; all that are installed if empty.
+        fresh: whether to speak all anew.
 
     Returns:
         How many utterances were spoken now; those of an earlier run are kept.
@@ -140,7 +168,7 @@ def synthesise_set(request: Request, out: Path, *, fresh: bool = False) -> int:
     Raises:
         DataError: the folder holds another request's speech, or there is no engine.
     """
-    engines = installed()
+    engines = installed(wanted)
     asked: dict[str, Any] = json.loads(json.dumps({**asdict(request), "engines": engines}))
     marker = out / REQUEST
     if marker.exists() and not fresh and json.loads(marker.read_text(encoding="utf-8")) != asked:
@@ -164,7 +192,7 @@ def synthesise_set(request: Request, out: Path, *, fresh: bool = False) -> int:
                 spoken += len(shard)
 
                 def say(line: Line) -> tuple[Floats, str]:
-                    return speak_text(line.text, (request.seed, line.number, 2), engines)
+                    return speak_text(line.text, (request.seed, line.number, 2), engines, request.formants)
 
                 _write_shard(shard, list(pool.map(say, shard)), out, listing)
             progress.update(task, advance=len(shard))

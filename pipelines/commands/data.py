@@ -20,7 +20,8 @@ asked for (--split eval).
 
 `synth` speaks phrases, or each line of a text file, in drawn voices, speeds and pitches of every synthesiser
 that is installed (espeak-ng, flite, festival, pico, mbrola), into a set with a manifest; --near adds phrases
-that are a phone or two away from each.
+that are a phone or two away from each. It can also choose what to say: --rich sentences of the training sets
+of --data that hold the most pairs of phones, --commands for a device, strings of --digits.
 """
 
 
@@ -51,6 +52,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_synth(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--phrase", action="append", default=[], help="what to say; may be repeated")
     parser.add_argument("--texts", type=Path, metavar="FILE", help="file with a text on each line")
+    parser.add_argument("--rich", type=int, default=0, help="say so many sentences rich in phones")
+    parser.add_argument("--commands", type=int, default=0, help="say so many commands")
+    parser.add_argument("--digits", type=int, default=0, help="say so many strings of digits")
+    parser.add_argument(
+        "--data", type=Path, default=Path("../shared/data"), help="where --rich finds training sentences"
+    )
+    parser.add_argument(
+        "--engines", help="espeak-ng,flite,text2wave,pico2wave,mbrola (default: those that are installed)"
+    )
+    parser.add_argument(
+        "--formants", type=float, default=0.1, help="spread of throats by speed of play (default 0.1)"
+    )
     parser.add_argument("--takes", type=int, default=10, help="how many times to say each (default 10)")
     parser.add_argument("--near", type=int, default=0, help="near-misses of each (default 0)")
     parser.add_argument("--seed", type=int, default=1, help="decides voices, speeds and pitches (default 1)")
@@ -62,6 +75,26 @@ def _synth(args: argparse.Namespace) -> int:
     from auricle.configs.errors import ConfigError
     from auricle.pipelines.synth import Request, synthesise_set
 
+    texts = _texts(args)
+    if not texts or args.takes < 1 or args.near < 0 or not 0 <= args.formants < 1:
+        raise ConfigError(
+            "expected something to say (--phrase TEXT, --texts FILE, --rich, --commands or --digits N), "
+            "--takes 1 or more, --near 0 or more, --formants from 0 to 1"
+        )
+    request = Request(texts, args.takes, args.near, args.seed, args.formants)
+    wanted = args.engines.split(",") if args.engines else ()
+    spoken = synthesise_set(request, args.out, wanted=wanted, fresh=args.fresh)
+    print(f"{spoken} utterances spoken; manifest {args.out / 'train.jsonl'}")
+    return 0
+
+
+def _texts(args: argparse.Namespace) -> tuple[str, ...]:
+    """All that is to be said, each once."""
+    import numpy as np
+
+    from auricle.configs.errors import ConfigError
+    from auricle.pipelines.synth_texts import command_phrases, digit_strings, rich_sentences, training_texts
+
     texts = list(args.phrase)
     if args.texts:
         try:
@@ -70,15 +103,11 @@ def _synth(args: argparse.Namespace) -> int:
             raise ConfigError(
                 f"cannot read --texts {args.texts}: {error}; a text on each line, UTF-8"
             ) from error
-    texts = [text for text in texts if text]
-    if not texts or args.takes < 1 or args.near < 0:
-        raise ConfigError(
-            "expected something to say (--phrase TEXT or --texts FILE), --takes 1 or more, --near 0"
-        )
-    request = Request(tuple(dict.fromkeys(texts)), args.takes, args.near, args.seed)
-    spoken = synthesise_set(request, args.out, fresh=args.fresh)
-    print(f"{spoken} utterances spoken; manifest {args.out / 'train.jsonl'}")
-    return 0
+    if args.rich > 0:
+        texts += rich_sentences(training_texts(args.data), args.rich)
+    texts += command_phrases(max(0, args.commands), np.random.default_rng((args.seed, 3)))
+    texts += digit_strings(max(0, args.digits), np.random.default_rng((args.seed, 4)))
+    return tuple(dict.fromkeys(text for text in texts if text))
 
 
 def run(args: argparse.Namespace) -> int:
