@@ -16,6 +16,7 @@ from auricle.pipelines.sounds import NoiseConfig
 logger = logging.getLogger(__name__)
 
 CRITERIA = ("ctc", "ce", "lfmmi", "distil")
+UNITS = ("phone", "biphone")
 WITHOUT_WORDS = frozenset({("speechcommands", "silence")})
 """Labels that name no word."""
 
@@ -47,6 +48,15 @@ class AcousticData:
     criterion: str = "ctc"
     """"ctc", "ce" (frame targets from an alignment), "lfmmi" (CTC topology against a phone bigram) or
     "distil" (what another model says of each frame)."""
+    units: str = "phone"
+    """"phone", or "biphone": a second head learns phones together with the one before, and is left out of the
+    model file."""
+    biphones: int = 400
+    """The so many most frequent pairs are units of their own."""
+    unit_weight: float = 0.3
+    """Weight of the second head's loss, CTC whatever the criterion."""
+    early_weight: float = 0.0
+    """For "ctc" and "lfmmi": weight of the loss that draws phones towards earlier frames."""
     ctc_weight: float = 0.1
     """Share of plain CTC that is added to "lfmmi" and "distil"."""
     teacher: str = ""
@@ -70,10 +80,17 @@ class AcousticData:
     noise: NoiseConfig = field(default_factory=NoiseConfig)
 
     def __post_init__(self) -> None:
-        """Checks the criterion."""
+        """Checks the choices."""
         if self.criterion not in CRITERIA:
             raise ConfigError(
                 f"unknown acoustic.criterion '{self.criterion}': expected one of {', '.join(CRITERIA)}"
+            )
+        if self.units not in UNITS:
+            raise ConfigError(f"unknown acoustic.units '{self.units}': expected one of {', '.join(UNITS)}")
+        if self.early_weight and self.criterion not in ("ctc", "lfmmi"):
+            raise ConfigError(
+                "acoustic.early_weight is for 'ctc' and 'lfmmi': with 'ce' the delay is lookahead_frames, "
+                "with 'distil' it is the teacher's"
             )
         if self.criterion == "ce" and not self.aligner:
             raise ConfigError(

@@ -29,6 +29,7 @@ from auricle.pipelines.sounds import NoisePlanner, noise_clips, read_clip, speec
 from auricle.pipelines.targets import Floats
 from auricle.pipelines.tasks import Task
 from auricle.pipelines.teacher import Teacher
+from auricle.pipelines.units import count_biphones
 from auricle.pipelines.utterances import UtteranceMaker
 
 DEV_SEED = 40_000
@@ -56,6 +57,10 @@ class AcousticTask(Task):
         self.noise = NoisePlanner(corpus, sounds, speech, data.noise)
         self.clips = [*speech, *sounds]
         self.bigram = count_bigram(utterance.labels for utterance in self.utterances)
+        self.biphones = None
+        if data.units == "biphone":
+            self.biphones = count_biphones((one.labels for one in self.utterances), data.biphones)
+            self.extra_outputs = self.biphones.size
         judged = list_utterances(corpus, data.dev_sets, "dev", data=data, lexicon=lexicon, frame_s=frame_s)
         self.spec = ModelSpec(
             "acoustic",
@@ -74,7 +79,8 @@ class AcousticTask(Task):
         for block in network.modules():
             if isinstance(block, Recurrent):  # attention starts as its layers made it
                 _start_recurrent(block)
-        nn.init.xavier_uniform_(network.head.weight)
+        for head in torch.split(network.head.weight.data, len(self.labels)):
+            nn.init.xavier_uniform_(head)
         nn.init.zeros_(network.head.bias)
 
     def batches(self, recipe: Recipe, corpus: Corpus, device: torch.device, loaders: int) -> BatchMaker:
@@ -99,11 +105,23 @@ class AcousticTask(Task):
             loaders=loaders,
         )
         self.bigram = self.bigram.to(device)
+        self.biphones = self.biphones and self.biphones.to(device)
         return maker
 
     def loss(self, logits: Tensor, targets: PhoneTargets) -> Tensor:
-        """The recipe's criterion."""
-        data, log_probs = self.recipe.acoustic, logits.log_softmax(-1)
+        """The recipe's criterion, and what is added to it."""
+        data, labels = self.recipe.acoustic, len(self.labels)
+        log_probs = logits[..., :labels].log_softmax(-1)
+        loss = self._criterion(log_probs, targets)
+        if data.early_weight:
+            loss = loss + data.early_weight * criteria.lateness(log_probs, targets)
+        if self.biphones is not None:
+            units = logits[..., labels:].log_softmax(-1)
+            loss = loss + data.unit_weight * criteria.ctc(units, self.biphones.of(targets))
+        return loss
+
+    def _criterion(self, log_probs: Tensor, targets: PhoneTargets) -> Tensor:
+        data = self.recipe.acoustic
         if data.criterion == "ce":
             return criteria.cross_entropy(log_probs, targets)
         if data.criterion == "lfmmi":

@@ -84,6 +84,19 @@ def distillation(log_probs: Tensor, targets: PhoneTargets, ctc_weight: float) ->
     return (away * inside).sum() / phones + ctc_weight * ctc(log_probs, targets)
 
 
+def lateness(log_probs: Tensor, targets: PhoneTargets) -> Tensor:
+    """How far each frame is from saying what the next one says, for each phone.
+
+    To lessen it draws peaks towards earlier frames: a model that may answer late need not (peak-first
+    regularisation: Tian and others, 2022).
+    """
+    later = log_probs[:, 1:].detach()
+    divergence = (later.exp() * (later - log_probs[:, :-1])).sum(2)
+    frames = torch.arange(1, log_probs.shape[1], device=log_probs.device)
+    inside = frames < targets.frame_counts[:, None]
+    return (divergence * inside).sum() / targets.label_counts.sum().clamp(min=1)
+
+
 def denominator(log_probs: Tensor, frame_counts: Tensor, bigram: Bigram) -> Tensor:
     """Log of the summed probability of all phone sequences, each weighted by the bigram.
 

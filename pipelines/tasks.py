@@ -30,6 +30,8 @@ class Task(ABC):
     labels: tuple[str, ...]
     activation: str
     clips: Sequence[Clip]
+    extra_outputs: int = 0
+    """Outputs that the network has behind those of the labels while it is trained."""
 
     def prepare(self, network: Network) -> None:  # noqa: B027 (nothing, unless a task needs it)
         """Sets the weights that training starts from; as the layers made them, unless a task knows better."""

@@ -8,7 +8,7 @@ ends with the same weights as one that was not.
 import ctypes
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from auricle.pipelines.optimisers import learning_rate, make_optimisers
 from auricle.pipelines.parallel import Processes
 from auricle.pipelines.recipe import Recipe, as_table, build
 from auricle.pipelines.tasks import KeywordTask, Task, VadTask
+from auricle.pipelines.units import narrowed, widened
 
 TASKS: dict[str, type[VadTask] | type[KeywordTask] | type[AcousticTask]] = {
     "vad": VadTask,
@@ -99,13 +100,14 @@ class Trainer:
         self.task: Task = task or TASKS[recipe.task](corpus, recipe, self.frontend)
         corpus.decode(self.task.clips)
         self.audio = self.task.batches(recipe, corpus, self.device, loaders)
-        self.network = Network(recipe.network)
+        shape = replace(recipe.network, labels=recipe.network.labels + self.task.extra_outputs)
+        self.network = Network(shape)
         if recipe.training.start:
-            self.network.load_state_dict(_start_weights(recipe))
+            self.network.load_state_dict(widened(_start_weights(recipe), self.network))
         else:
             self.task.prepare(self.network)
         self.network.to(self.device)
-        self.average = Network(recipe.network).requires_grad_(False).to(self.device)
+        self.average = Network(shape).requires_grad_(False).to(self.device)
         self.state = self.network.initial_state(recipe.training.streams)
         self.optimisers = make_optimisers(self.network, recipe.training)
         self.progress = Progressed()
@@ -200,7 +202,7 @@ class Trainer:
     def _evaluate(self) -> None:
         """Judges the averaged weights on dev and keeps them if they are the best so far."""
         progress, first = self.progress, self.processes.is_first
-        figures = self.processes.told(self.task.evaluate(self.average) if first else {})
+        figures = self.processes.told(self.task.evaluate(self._average()) if first else {})
         if first:
             self.log.evaluation(progress.step, progress.seconds, figures)
         progress.stale += 1
@@ -262,7 +264,11 @@ class Trainer:
         path = self.folder / "best.pt"
         if path.exists():
             self.average.load_state_dict(torch.load(path, weights_only=True, map_location="cpu")["network"])
-        return self.average
+        return self._average()
+
+    def _average(self) -> Network:
+        """The averaged weights as a model file has them."""
+        return narrowed(self.average, self.recipe.network)
 
     @property
     def hours_heard(self) -> float:
