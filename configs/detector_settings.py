@@ -1,4 +1,4 @@
-"""Settings of what is made of the audio: speech, keywords, level and spectrum."""
+"""Settings of what is made of the audio: speech, keywords, level and spectrum, clips."""
 
 from typing import Literal, Self
 
@@ -108,3 +108,29 @@ class SpectrumSettings(Section):
     @classmethod
     def _interval_is_whole_hops(cls, interval_ms: int) -> int:
         return check_hops("interval_ms", interval_ms)
+
+
+class ClipSettings(Section):
+    """Recordings of wake phrases that were heard, or nearly; none are kept unless a folder is named."""
+
+    folder: str = Field(
+        default="", description='Folder for the clips, made if it is not there; "" = keep none.'
+    )
+    hits: bool = Field(default=True, description="Keep what was heard as a wake phrase.")
+    near_score: float = Field(
+        default=0.1,
+        gt=0,
+        le=1,
+        description="Keep what came near one, from this score on (above 0, to 1); 1 = none.",
+    )
+    before_ms: int = Field(
+        default=1000, ge=0, le=10_000, description="A clip begins so long before the phrase (ms)."
+    )
+    after_ms: int = Field(default=500, ge=0, le=10_000, description="And ends so long after it (ms).")
+    format: Literal["flac", "wav"] = Field(default="flac", description="Of the files.")
+    most_clips: int = Field(
+        default=1000, ge=1, le=1_000_000, description="Clips in the folder at most; the oldest go first."
+    )
+    most_mb: float = Field(
+        default=100.0, gt=0, le=1e6, description="Their size together at most (MB); the oldest go first."
+    )

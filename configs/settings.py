@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from auricle.configs.bus_settings import BusSettings, IngressSettings
 from auricle.configs.detector_settings import (
     Cell,
+    ClipSettings,
     KeywordSettings,
     LevelSettings,
     SpectrumSettings,
@@ -34,6 +35,7 @@ __all__ = [
     "AcousticSettings",
     "BusSettings",
     "Cell",
+    "ClipSettings",
     "CommandSettings",
     "DaemonSettings",
     "EndpointSettings",
@@ -178,6 +180,7 @@ class Settings(Section):
     wake: Annotated[tuple[WakeSettings, ...], Field(strict=False)] = Field(
         default=(), description="Each table [[wake]] is a phrase to listen for."
     )
+    clips: ClipSettings = Field(default_factory=ClipSettings)
     endpoint: EndpointSettings = Field(default_factory=EndpointSettings)
     commands: CommandSettings = Field(default_factory=CommandSettings)
     transcript: TranscriptSettings = Field(default_factory=TranscriptSettings)

@@ -9,6 +9,7 @@ import numpy as np
 
 from auricle.configs.settings import Settings, StreamSettings
 from auricle.daemon.bus import EventSink, NullPublisher
+from auricle.daemon.clips import ClipWriter
 from auricle.daemon.detectors import build_detectors
 from auricle.daemon.events import SAMPLE_RATE, Sequencer
 from auricle.daemon.ring import FloatArray, Span
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 def offline_shared(settings: Settings, engine: "Engine", sink: EventSink) -> Shared:
     """Loads the models that the settings ask for, for any number of recordings."""
-    return Shared(settings, engine, tuple(build_detectors(settings, engine)), sink, Sequencer())
+    clips = ClipWriter(settings.clips, wait=True) if settings.clips.folder else None
+    return Shared(settings, engine, tuple(build_detectors(settings, engine)), sink, Sequencer(), clips)
 
 
 def stream_file(path: Path, shared: Shared, name: str = "") -> float:
@@ -58,6 +60,6 @@ def stream_blocks(blocks: Iterable[FloatArray], rate: int, shared: Shared, name:
 
 def warm_up(shared: Shared) -> None:
     """Runs a second of faint noise through a pipeline of its own: the first steps of a model take seconds."""
-    silent = replace(shared, sink=NullPublisher(), sequencer=Sequencer())
+    silent = replace(shared, sink=NullPublisher(), sequencer=Sequencer(), clips=None)
     noise = np.random.default_rng(0).normal(0, 1e-3, SAMPLE_RATE).astype(np.float32)
     stream_blocks([noise], SAMPLE_RATE, silent, "warm-up")

@@ -16,6 +16,7 @@ from auricle.configs.errors import AuricleError, ConfigError
 from auricle.configs.settings import Settings, StreamSettings
 from auricle.daemon import event_data
 from auricle.daemon.bus import Publisher
+from auricle.daemon.clips import ClipWriter
 from auricle.daemon.detectors import build_detectors
 from auricle.daemon.events import DAEMON_STREAM, SAMPLE_RATE, Event, Sequencer
 from auricle.daemon.ingress_server import IngressServer
@@ -78,7 +79,8 @@ class Daemon:
             self._publisher.close()
             raise
         sink = TracedSink(self._publisher, self._trace) if self._trace else self._publisher
-        self._shared = Shared(settings, engine, detectors, sink, Sequencer())
+        clips = ClipWriter(settings.clips) if settings.clips.folder else None
+        self._shared = Shared(settings, engine, detectors, sink, Sequencer(), clips)
         self._timers = [
             Timer(_POLL_S, self._poll),
             Timer(settings.latency.interval_s, self._report),
@@ -169,6 +171,8 @@ class Daemon:
             while self._step(live):
                 pass
             live.close()
+        if self._shared.clips is not None:
+            self._shared.clips.close()
         if self._trace is not None:
             self._trace.close()
             self._tell_trace_error()

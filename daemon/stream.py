@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from auricle.configs.section import samples as samples_of
 from auricle.configs.settings import Settings, StreamSettings
 from auricle.daemon import event_data
+from auricle.daemon.clips import NEAR, ClipTaker, ClipWriter
 from auricle.daemon.detectors import Detector, Draft
 from auricle.daemon.dsp import HighPass, LevelMeter, SpectrumMeter, bounded
 from auricle.daemon.events import RANK, SAMPLE_RATE, Event, Sequencer
@@ -52,6 +53,8 @@ class Shared:
     detectors: tuple[Detector, ...]
     sink: "EventSink"
     sequencer: Sequencer
+    clips: ClipWriter | None = None
+    """Keeps wake phrases that were heard, or nearly; None for none."""
 
     def publish(self, event: Event) -> None:
         """Publishes an event that carries its stream's next number."""
@@ -109,6 +112,7 @@ class StreamPipeline:
         self._waiting: Array = _NOTHING  # 16 kHz samples short of a chunk
         self._position = self._origin = 0
         self._wakes: deque[tuple[Draft, int]] = deque(maxlen=WAKES_REMEMBERED)
+        self._clips = ClipTaker(name, shared.clips, clock.wall_ns) if shared.clips else None
         self._pending: list[Draft] = []  # decided beside the models, at or after the present position
         self._restart(0)
 
@@ -177,6 +181,7 @@ class StreamPipeline:
         decided: list[Draft] = []
         for lane, posterior in zip(self._lanes, posteriors, strict=True):
             decided += lane.decide(posterior, decided)
+        decided = self._keep_clips(samples, decided)
         self._position = end
         decided_ns = time.monotonic_ns()
         self._publish(drafts + decided, end)
@@ -213,6 +218,13 @@ class StreamPipeline:
             frames[frontend] = features[0]
         return frames
 
+    def _keep_clips(self, samples: Array, decided: list[Draft]) -> list[Draft]:
+        """Takes note of wake phrases for clips, if they are kept; returns what is to be published."""
+        if self._clips is None:
+            return [draft for draft in decided if draft.type != NEAR]
+        self._clips.hear(samples)
+        return self._clips.follow(decided)
+
     def _drain(self) -> None:
         """Processes what waits, with silence behind it until all of it is decided, and closes what is open.
 
@@ -230,12 +242,15 @@ class StreamPipeline:
         for lane in self._lanes:
             decided += lane.decide(lane.infer(frames[lane.model.frontend]), decided)
             decided += lane.finish(end)
+        decided = self._keep_clips(waiting, decided)
         self.frames += -(-len(waiting) // HOP_SAMPLES)
         self._position = end
         self._publish(drafts + decided, end)
 
     def _restart(self, position: int) -> None:
         """Forgets all that was heard; the next sample is number `position`."""
+        if self._clips is not None:
+            self._clips.restart(position)
         self._position = self._origin = position
         self._highpass.reset()
         self._level.reset(position)

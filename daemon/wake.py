@@ -5,17 +5,25 @@ Shape letters: T frames, V labels.
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from auricle.configs.section import samples
-from auricle.configs.settings import Settings, WakeSettings
+from auricle.configs.settings import ClipSettings, Settings, WakeSettings
 from auricle.daemon import event_data
 from auricle.daemon.detectors import Draft, check_phones
 from auricle.models.decoding.background import SUFFIX, Background, load_background
-from auricle.models.decoding.spotting import SETTLE_FRAMES, Hit, Spotter, SpotterState, Wanted, rate_of
+from auricle.models.decoding.spotting import (
+    SETTLE_FRAMES,
+    Hit,
+    Listening,
+    Spotter,
+    SpotterState,
+    Wanted,
+    rate_of,
+)
 from auricle.models.decoding.ways import ways_of
 from auricle.models.lexicon import Lexicon
 from auricle.models.zoo import find_model
@@ -32,11 +40,23 @@ LATE_FRAMES = 3
 """The last phone of a phrase may be answered so many frames late."""
 
 
+class Phrases(NamedTuple):
+    """Phrases ready to be listened for."""
+
+    settings: tuple[WakeSettings, ...]
+    listening: Listening
+
+
 class WakeDetector:
-    """`wake` for each of some phrases; see `Detector`."""
+    """`wake` for each of some phrases, and for clips `wake.near` for what came near one; see `Detector`."""
 
     def __init__(
-        self, model: "ModelInfo", phrases: Sequence[WakeSettings], background: Background, lexicon: Lexicon
+        self,
+        model: "ModelInfo",
+        phrases: Sequence[WakeSettings],
+        background: Background,
+        lexicon: Lexicon,
+        clips: ClipSettings | None = None,
     ) -> None:
         """Finds the threshold of every phrase in the background: a second or so.
 
@@ -46,6 +66,8 @@ class WakeDetector:
         """
         check_phones(model)
         self.model, self._lexicon = model, lexicon
+        kept = clips is not None and clips.folder and clips.near_score < 1
+        self._near_per_hour = rate_of(clips.near_score) if clips is not None and kept else 0.0
         self._spotter = Spotter((), background, model.frame_samples)
         self.phrases: tuple[WakeSettings, ...] = ()
         self.change(phrases)
@@ -56,23 +78,35 @@ class WakeDetector:
         Raises:
             ConfigError: a phrase cannot be said; then nothing is changed.
         """
-        wanted = [self._wanted(entry) for entry in phrases]
-        self._spotter.change(wanted)
-        self.phrases = tuple(phrases)
-        for number, entry in enumerate(wanted):
+        self.use(self.prepare(phrases, self._lexicon))
+
+    def prepare(self, phrases: Sequence[WakeSettings], lexicon: Lexicon) -> Phrases:
+        """Does the slow part of a change, a second or so, in any thread; nothing is changed.
+
+        Raises:
+            ConfigError: a phrase cannot be said.
+        """
+        wanted = [self._wanted(entry, lexicon) for entry in phrases]
+        return Phrases(tuple(phrases), self._spotter.prepare(wanted))
+
+    def use(self, prepared: Phrases) -> None:
+        """Listens for what was prepared; only between chunks."""
+        self._spotter.use(prepared.listening)
+        self.phrases = prepared.settings
+        for number, entry in enumerate(prepared.listening.wanted):
             if (rate := self._spotter.least_rate(number)) > entry.false_accepts_per_hour:
                 logger.warning(
                     "wake phrase '%s' is too easily mistaken: expect %.1f false accepts an hour of speech "
                     "where %.2g were asked for; choose a longer one (`auricle tune` tells more)",
-                    phrases[number].phrase,
+                    self.phrases[number].phrase,
                     rate,
                     entry.false_accepts_per_hour,
                 )
 
-    def _wanted(self, entry: WakeSettings) -> Wanted:
-        ways = ways_of(entry.phrase, self._lexicon, entry.pronunciations)
+    def _wanted(self, entry: WakeSettings, lexicon: Lexicon) -> Wanted:
+        ways = ways_of(entry.phrase, lexicon, entry.pronunciations)
         rate = rate_of(entry.threshold) if entry.threshold else entry.false_accepts_per_hour
-        return Wanted(ways, rate, samples(entry.refractory_ms))
+        return Wanted(ways, rate, samples(entry.refractory_ms), self._near_per_hour)
 
     @property
     def tail_samples(self) -> int:
@@ -105,7 +139,7 @@ class WakeDetector:
     def _draft(self, hit: Hit, sample: int) -> Draft:
         phrase = self.phrases[hit.phrase].phrase
         data = event_data.wake(phrase, hit.score, hit.start_sample, hit.end_sample)
-        return Draft("wake", sample, data, self.model.name)
+        return Draft("wake.near" if hit.near else "wake", sample, data, self.model.name)
 
 
 def build_wake_detector(settings: Settings, engine: "Engine") -> WakeDetector:
@@ -119,4 +153,5 @@ def build_wake_detector(settings: Settings, engine: "Engine") -> WakeDetector:
     check_phones(model)
     path = find_model(settings.acoustic.model, settings.acoustic.cell).with_suffix(SUFFIX)
     background = load_background(path, model.name.rpartition("@")[2])
-    return WakeDetector(model, settings.wake, background, Lexicon.of_user(settings.acoustic.lexicon))
+    lexicon = Lexicon.of_user(settings.acoustic.lexicon)
+    return WakeDetector(model, settings.wake, background, lexicon, settings.clips)

@@ -60,5 +60,7 @@ def run(args: argparse.Namespace) -> int:
             failed += 1
         sink.events.clear()
     printer.finish()
+    if shared.clips is not None:
+        shared.clips.close()
     sys.stdout.flush()
     return 1 if failed else 0

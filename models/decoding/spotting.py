@@ -16,6 +16,8 @@ SETTLE_FRAMES = 2
 """A phrase is reported once its score has not risen for so many frames: then its last phone is in."""
 BEST_SCORE = -0.05
 """Nothing can score above 0: a threshold beyond is lowered to here."""
+NEAR_FRAMES = 25
+"""A near miss is one if the phrase is not heard within so many frames after it."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class Wanted:
     ways: tuple[Way, ...]
     false_accepts_per_hour: float
     refractory_samples: int
+    near_per_hour: float = 0.0
+    """What would be heard at so many false accepts an hour is reported as a near miss; 0 for none."""
 
 
 def rate_of(score: float) -> float:
@@ -40,6 +44,8 @@ class Hit(NamedTuple):
     """From 0 to 1: 0.5 where one false accept an hour is expected, 0.91 at one in ten hours."""
     start_sample: int
     end_sample: int
+    near: bool = False
+    """It was not: its score came near the threshold and stayed below."""
 
 
 class Pending(NamedTuple):
@@ -57,6 +63,18 @@ class SpotterState(NamedTuple):
     paths: SearchState
     pending: dict[tuple[Way, ...], Pending]
     blocked_until: dict[tuple[Way, ...], int]  # a phrase is not heard again before this sample
+    near: dict[tuple[Way, ...], Pending]  # the best below its threshold
+    near_from: dict[tuple[Way, ...], int]  # the next near miss begins at this sample or later
+
+
+class Listening(NamedTuple):
+    """Phrases ready to be listened for."""
+
+    wanted: tuple[Wanted, ...]
+    tails: tuple[Tail, ...]
+    search: PhraseSearch
+    thresholds: Array  # (P,)
+    near: Array  # (P,) thresholds of near misses, at most those
 
 
 class Spotter:
@@ -69,27 +87,34 @@ class Spotter:
     def __init__(self, wanted: Sequence[Wanted], background: Background, frame_samples: int) -> None:
         """Searches the background for every phrase, to find its threshold: a second or so."""
         self._background, self._frame_samples = background, frame_samples
-        self.wanted: tuple[Wanted, ...] = ()
-        self.tails: tuple[Tail, ...] = ()
-        self.search = PhraseSearch((), background.info.search)
-        self._thresholds = np.zeros(0, np.float32)
+        nothing = np.zeros(0, np.float32)
+        self.use(Listening((), (), PhraseSearch((), background.info.search), nothing, nothing))
         self.change(wanted)
 
     def change(self, wanted: Sequence[Wanted]) -> None:
         """Listens for these phrases instead; those that stay lose nothing of what was heard of them."""
+        self.use(self.prepare(wanted))
+
+    def prepare(self, wanted: Sequence[Wanted]) -> Listening:
+        """Searches the background for the phrases that are new; changes nothing, so any thread may do it."""
         settings = self._background.info.search
         known = dict(zip(self.search.phrases, self.tails, strict=True))
         new = list(dict.fromkeys(entry.ways for entry in wanted if entry.ways not in known))
         if new:
             known |= dict(zip(new, self._background.tails(PhraseSearch(new, settings)), strict=True))
-        self.wanted = tuple(wanted)
-        self.tails = tuple(known[entry.ways] for entry in wanted)
-        self.search = PhraseSearch([entry.ways for entry in wanted], settings)
-        raw = [
-            min(BEST_SCORE, tail.score_at(entry.false_accepts_per_hour))
-            for entry, tail in zip(wanted, self.tails, strict=True)
-        ]
-        self._thresholds = np.array(raw, np.float32)
+        tails = tuple(known[entry.ways] for entry in wanted)
+        pairs = list(zip(wanted, tails, strict=True))
+        raw = [min(BEST_SCORE, tail.score_at(entry.false_accepts_per_hour)) for entry, tail in pairs]
+        near = [tail.score_at(entry.near_per_hour) if entry.near_per_hour else 0.0 for entry, tail in pairs]
+        thresholds = np.array(raw, np.float32)
+        search = PhraseSearch([entry.ways for entry in wanted], settings)
+        return Listening(
+            tuple(wanted), tails, search, thresholds, np.minimum(thresholds, np.array(near, np.float32))
+        )
+
+    def use(self, listening: Listening) -> None:
+        """Listens for what was prepared, from the next frame on."""
+        self.wanted, self.tails, self.search, self._thresholds, self._near = listening
 
     def least_rate(self, phrase: int) -> float:
         """False accepts per hour of a phrase if only what fits it perfectly is heard."""
@@ -97,7 +122,7 @@ class Spotter:
 
     def initial_state(self) -> SpotterState:
         """State of a stream that has heard nothing."""
-        return SpotterState(self.search, self.search.initial_state(), {}, {})
+        return SpotterState(self.search, self.search.initial_state(), {}, {}, {}, {})
 
     def step(self, log_probs: Array, end_sample: int, state: SpotterState) -> tuple[list[Hit], SpotterState]:
         """Takes one frame `(V,)` that ends at a sample."""
@@ -107,14 +132,21 @@ class Spotter:
             return [], state
         frame = state.paths.frame
         found, paths = self.search.step(log_probs[None], state.paths)
-        state, pending = state._replace(paths=paths), dict(state.pending)
-        for number in np.flatnonzero(found.score[0] >= self._thresholds).tolist():
+        state, pending, near = state._replace(paths=paths), dict(state.pending), dict(state.near)
+        for number in np.flatnonzero(found.score[0] >= self._near).tolist():
             ways, raw = self.wanted[number].ways, float(found.score[0, number])
+            heard = found.score[0, number] >= self._thresholds[number]
             if end_sample < state.blocked_until.get(ways, 0):
-                state = state._replace(paths=self.search.forget(number, state.paths))
-            elif ways not in pending or raw > pending[ways].raw:
-                pending[ways] = Pending(raw, frame + 1 - int(found.start[0, number]), end_sample)
-        return self._settled(end_sample, state._replace(pending=pending))
+                if heard:
+                    state = state._replace(paths=self.search.forget(number, state.paths))
+                continue
+            frames = frame + 1 - int(found.start[0, number])
+            if not heard and end_sample - frames * self._frame_samples < state.near_from.get(ways, 0):
+                continue
+            best = pending if heard else near
+            if ways not in best or raw > best[ways].raw:
+                best[ways] = Pending(raw, frames, end_sample)
+        return self._settled(end_sample, state._replace(pending=pending, near=near))
 
     def finish(self, end_sample: int, state: SpotterState) -> tuple[list[Hit], SpotterState]:
         """Reports what is pending: nothing will follow."""
@@ -129,17 +161,36 @@ class Spotter:
             best = state.pending.get(entry.ways)
             if best is None or end_sample - best.end_sample < wait_frames * self._frame_samples:
                 continue
-            hits.append(self._hit(number, best.raw, best.frames, best.end_sample))
+            hits.append(self._hit(number, best))
             state = state._replace(
                 paths=self.search.forget(number, state.paths),
-                pending={ways: kept for ways, kept in state.pending.items() if ways != entry.ways},
+                pending=_without(entry.ways, state.pending),
+                near=_without(entry.ways, state.near),
                 blocked_until={**state.blocked_until, entry.ways: end_sample + entry.refractory_samples},
+            )
+        for number, entry in enumerate(self.wanted if state.near else ()):
+            best = state.near.get(entry.ways)
+            wait = NEAR_FRAMES if wait_frames else 0
+            if (
+                best is None
+                or entry.ways in state.pending
+                or end_sample - best.end_sample < wait * self._frame_samples
+            ):
+                continue
+            hits.append(self._hit(number, best)._replace(near=True))
+            state = state._replace(
+                near=_without(entry.ways, state.near),
+                near_from={**state.near_from, entry.ways: best.end_sample},
             )
         return hits, state
 
-    def _hit(self, number: int, raw: float, frames: int, end_sample: int) -> Hit:
+    def _hit(self, number: int, best: Pending) -> Hit:
         info = self._background.info
-        start = end_sample - frames * self._frame_samples + info.start_shift_samples
-        end = end_sample + info.end_shift_samples
-        score = 1.0 / (1.0 + self.tails[number].rate(raw))
+        start = best.end_sample - best.frames * self._frame_samples + info.start_shift_samples
+        end = best.end_sample + info.end_shift_samples
+        score = 1.0 / (1.0 + self.tails[number].rate(best.raw))
         return Hit(number, score, max(0, start), max(0, start, end))
+
+
+def _without(ways: tuple[Way, ...], kept: dict[tuple[Way, ...], Pending]) -> dict[tuple[Way, ...], Pending]:
+    return {other: best for other, best in kept.items() if other != ways}
