@@ -148,9 +148,17 @@ def error(code: str, message: str, remedy: str = "") -> dict[str, Any]:
     return {"code": code, "message": message, "remedy": remedy}
 
 
-def status(state: DaemonState, version: str, models: Sequence[str], streams: Sequence[str]) -> dict[str, Any]:
-    """The daemon starts, runs or stops, with these models (`name@hash`) and streams."""
-    return {"state": state, "version": version, "models": list(models), "streams": list(streams)}
+def status(
+    state: DaemonState, version: str, models: Sequence[str], streams: Sequence[str], wake: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The daemon starts, runs or stops, with these models (`name@hash`), streams and wake phrases."""
+    return {
+        "state": state,
+        "version": version,
+        "models": list(models),
+        "streams": list(streams),
+        "wake": list(wake),
+    }
 
 
 def latency(

@@ -22,6 +22,7 @@ from auricle.daemon.events import DAEMON_STREAM, SAMPLE_RATE, Event, Sequencer
 from auricle.daemon.ingress_server import IngressServer
 from auricle.daemon.live import LiveStream
 from auricle.daemon.offline import warm_up
+from auricle.daemon.reload import Origin, Reloader
 from auricle.daemon.ring import Doorbell
 from auricle.daemon.sources.base import Source, open_source
 from auricle.daemon.stream import Shared
@@ -42,13 +43,20 @@ _KEPT_ENDED: Final = 64
 class Daemon:
     """Audio in, events out, until it is stopped or its last source has ended."""
 
-    def __init__(self, settings: Settings, engine: "Engine", publisher: Publisher | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        engine: "Engine",
+        publisher: Publisher | None = None,
+        origin: Origin | None = None,
+    ) -> None:
         """Loads the models and binds the bus.
 
         Args:
             settings: the whole configuration.
             engine: runs the models.
             publisher: where events go; None binds the endpoints of the configuration.
+            origin: where the configuration came from, to be read again; None if it never is.
 
         Raises:
             ModelError: a model is missing or does not fit.
@@ -81,6 +89,7 @@ class Daemon:
         sink = TracedSink(self._publisher, self._trace) if self._trace else self._publisher
         clips = ClipWriter(settings.clips) if settings.clips.folder else None
         self._shared = Shared(settings, engine, detectors, sink, Sequencer(), clips)
+        self._reloader = Reloader(settings, origin, detectors)
         self._timers = [
             Timer(_POLL_S, self._poll),
             Timer(settings.latency.interval_s, self._report),
@@ -109,6 +118,10 @@ class Daemon:
         """Asks the loop to end; safe in a signal handler and from other threads."""
         self._stopping = True
         self._doorbell.ring()
+
+    def reload(self) -> None:
+        """Asks for the wake phrases to be read again; safe in a signal handler and from other threads."""
+        self._reloader.ask()
 
     def run(self, wait_subscriber_s: float = 0.0) -> None:
         """Runs until stopped, or until the last source has ended.
@@ -242,6 +255,10 @@ class Daemon:
         for live in self._streams:
             live.poll(now_ns)
         self._tell_trace_error()
+        if isinstance(changed := self._reloader.poll(), AuricleError):
+            self._announce("error", event_data.error(changed.code, str(changed)))
+        elif changed:
+            self._status("running")
 
     def _tell_trace_error(self) -> None:
         if self._trace is not None and (error := self._trace.take_error()):
@@ -259,7 +276,8 @@ class Daemon:
 
     def _status(self, state: event_data.DaemonState) -> None:
         names = [live.name for live in self._streams]
-        data = event_data.status(state, metadata.version("auricle"), self._models, names)
+        version, wake = metadata.version("auricle"), self._reloader.phrases
+        data = event_data.status(state, version, self._models, names, wake)
         self._announce("status", data)
 
     def _announce(self, event_type: str, data: dict[str, object]) -> None:

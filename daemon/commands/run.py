@@ -2,21 +2,25 @@
 
 import argparse
 import logging
+import os
 import signal
 import sys
 import time
 from typing import TYPE_CHECKING, Final
 
 from auricle.configs.arguments import seconds
+from auricle.configs.loader import find_config
 from auricle.daemon.commands.listening import add_listening_arguments, load_from_arguments
 
 if TYPE_CHECKING:
+    from auricle.daemon.reload import Origin
     from auricle.daemon.service import Daemon
 
 HELP = "run the daemon: audio in, events out"
 DESCRIPTION = """\
 Opens the configured sources (by default the microphone), runs the models over them and publishes events until
 Ctrl-C or SIGTERM, or until every source has ended. Watch it from another terminal with `auricle listen`.
+Wake phrases that change in its configuration file are used at once, without losing a frame.
 
   auricle run                                             default microphone, speech and keywords
   auricle run --set streams.mic.device=USB                another microphone (see `auricle devices`)
@@ -54,8 +58,8 @@ def run(args: argparse.Namespace) -> int:
     from auricle.models.engine import TorchEngine, limit_threads
 
     limit_threads(settings.daemon.threads)
-    daemon = Daemon(settings, TorchEngine())
-    _stop_on_signals(daemon)
+    daemon = Daemon(settings, TorchEngine(), origin=_origin(args))
+    _obey_signals(daemon)
     daemon.run(args.wait_subscriber)
     if daemon.streams and not args.quiet:
         _print_latency({live.name: live.latency.summary() for live in daemon.streams})
@@ -64,8 +68,20 @@ def run(args: argparse.Namespace) -> int:
     return 1 if daemon.failures else 0
 
 
-def _stop_on_signals(daemon: "Daemon") -> None:
-    """Lets SIGINT or SIGTERM end the daemon in good order, and another one a second later at once."""
+def _origin(args: argparse.Namespace) -> "Origin":
+    """Where the configuration comes from; a file of the user's own is watched."""
+    from auricle.daemon.reload import Origin
+
+    path = find_config(args.config) if args.config is not None else None
+    own = path is not None and path.is_file()  # a pipe is read once
+    return Origin(lambda: load_from_arguments(args), path if own else None)
+
+
+def _obey_signals(daemon: "Daemon") -> None:
+    """Lets SIGINT or SIGTERM end the daemon in good order, and another one a second later at once.
+
+    SIGHUP has the wake phrases read again, unless it may come from a terminal that was closed.
+    """
     first_s = 0.0
 
     def stop(number: int, _: object) -> None:
@@ -78,6 +94,8 @@ def _stop_on_signals(daemon: "Daemon") -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
+    if not os.isatty(0):
+        signal.signal(signal.SIGHUP, lambda *_: daemon.reload())
 
 
 def _print_latency(summaries: dict[str, dict[str, object]]) -> None:

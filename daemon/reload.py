@@ -1,0 +1,143 @@
+"""Wake phrases that change while the daemon runs: the configuration is read again, streams lose nothing.
+
+The slow part, reading and searching the background for what a new phrase is worth, has a thread of its own;
+what came of it is put in use by the engine loop, between two chunks.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from auricle.configs.errors import AuricleError, ConfigError
+from auricle.configs.settings import Settings
+from auricle.daemon.detectors import Detector
+
+if TYPE_CHECKING:
+    from auricle.daemon.wake import Phrases
+
+logger = logging.getLogger(__name__)
+
+QUIET_S: Final = 0.3
+"""A file is read once it has not changed for so long: editors write in several steps."""
+
+
+class Origin(NamedTuple):
+    """Where a configuration comes from."""
+
+    read: Callable[[], Settings]
+    path: Path | None = None
+    """File to be read again when it changes; None to wait until asked."""
+
+
+class Reloader:
+    """Reads the configuration again and puts its wake phrases in use; a bad one changes nothing."""
+
+    def __init__(self, settings: Settings, origin: Origin | None, detectors: Sequence[Detector]) -> None:
+        """Takes what is in use now.
+
+        Args:
+            settings: the configuration in use.
+            origin: where it came from; None if it can't be read again.
+            detectors: of all streams.
+        """
+        from auricle.daemon.wake import WakeDetector
+
+        self._settings, self._origin = settings, origin
+        self._wake = next((one for one in detectors if isinstance(one, WakeDetector)), None)
+        self._asked = False
+        self._thread: threading.Thread | None = None
+        self._found: tuple[Settings, Phrases | None] | AuricleError | None = None
+        self._stamp = self._newest = self._look()
+        self._newest_s = 0.0
+
+    @property
+    def phrases(self) -> list[str]:
+        """Those that are listened for."""
+        return [] if self._wake is None else [entry.phrase for entry in self._wake.phrases]
+
+    def ask(self) -> None:
+        """Asks for it to be read at the next poll; safe in a signal handler and from other threads."""
+        self._asked = True
+
+    def poll(self) -> bool | AuricleError:
+        """Does what is due, between two chunks; never waits.
+
+        Returns:
+            Whether other phrases are in use now, or why a changed configuration is not.
+        """
+        if self._thread is None:
+            if self._origin is not None and self._is_due():
+                self._thread = threading.Thread(target=self._prepare, name="reload", daemon=True)
+                self._thread.start()
+            return False
+        if self._thread.is_alive():
+            return False
+        self._thread = None
+        found, self._found = self._found, None
+        if isinstance(found, AuricleError):
+            logger.error("the configuration stays as it was: %s", found)
+            return found
+        return found is not None and self._use(*found)
+
+    def _is_due(self) -> bool:
+        """Whether it was asked for, or the file has changed and is quiet now."""
+        if (stamp := self._look()) != self._newest:
+            self._newest, self._newest_s = stamp, time.monotonic()
+        changed = stamp is not None and stamp != self._stamp
+        if not self._asked and not (changed and time.monotonic() - self._newest_s >= QUIET_S):
+            return False
+        self._asked, self._stamp = False, stamp
+        return True
+
+    def _look(self) -> tuple[int, int, int] | None:
+        if self._origin is None or self._origin.path is None:
+            return None
+        try:
+            found = self._origin.path.stat()
+        except OSError:  # being replaced, perhaps
+            return None
+        return (found.st_mtime_ns, found.st_size, found.st_ino)
+
+    def _prepare(self) -> None:
+        """The slow part, in a thread of its own."""
+        from auricle.models.lexicon import Lexicon
+
+        assert self._origin is not None
+        try:
+            settings = self._origin.read()
+            if self._wake is not None:
+                lexicon = Lexicon.of_user(self._settings.acoustic.lexicon)
+                self._found = settings, self._wake.prepare(settings.wake, lexicon)
+            elif settings.wake:
+                raise ConfigError(
+                    "wake: the daemon was started without wake phrases and loaded no model for them; start "
+                    "it anew"
+                )
+            else:
+                self._found = settings, None
+        except AuricleError as error:
+            self._found = error
+        except Exception as error:  # whatever it is, the daemon goes on as it was
+            logger.exception("the configuration could not be read again")
+            self._found = AuricleError(f"the configuration could not be read again: {error!r}; see the log")
+
+    def _use(self, settings: Settings, phrases: "Phrases | None") -> bool:
+        """Puts what was prepared in use; says what else has changed, and needs a new start."""
+        old, self._settings = self._settings, self._settings.replace(wake=settings.wake)
+        others = [
+            name
+            for name in Settings.model_fields
+            if name != "wake" and getattr(settings, name) != getattr(old, name)
+        ]
+        if others:
+            logger.warning("changes of [%s] are used when the daemon is started anew", "], [".join(others))
+        if self._wake is None or phrases is None:
+            return False
+        self._wake.use(phrases)
+        if settings.wake == old.wake:
+            return False
+        logger.info("listening for %s", ", ".join(map(repr, self.phrases)) or "no wake phrase")
+        return True
