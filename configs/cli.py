@@ -87,7 +87,9 @@ GROUPS: dict[str, dict[str, Command]] = {
             "auricle.pipelines.commands.calibrate", "prepare an acoustic model for wake phrases"
         ),
         "tune": Command("auricle.pipelines.commands.tune", "try a wake phrase before it annoys anyone"),
-        "compare": Command("auricle.pipelines.commands.compare", "LSTM or GRU? every cell under one budget"),
+        "compare": Command(
+            "auricle.pipelines.commands.compare", "LSTM or GRU? CTC or LF-MMI? under one budget"
+        ),
     },
 }
 COMMANDS: dict[str, Command] = {name: command for group in GROUPS.values() for name, command in group.items()}

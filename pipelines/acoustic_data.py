@@ -62,7 +62,7 @@ class AcousticData:
     teacher: str = ""
     """For "distil": the model to learn from, by name or path."""
     aligner: str = ""
-    """For "ce": model file of the CTC model that aligns the recordings."""
+    """For "ce": the CTC model that aligns the recordings, by name or path."""
     aligner_blank_shift: float = -3.0
     """Added to the aligner's log-probability of blank."""
     pause_frames: int = 5

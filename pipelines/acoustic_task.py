@@ -4,7 +4,6 @@ Shape letters: B utterances, J output frames, V labels.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -87,7 +86,7 @@ class AcousticTask(Task):
         """Utterances of about equal length, augmented on the device."""
         data, alignments = recipe.acoustic, None
         if data.criterion == "ce":
-            aligner = load_aligner(Path(data.aligner), device)
+            aligner = load_aligner(data.aligner, device)
             alignments = align_all(corpus, self.utterances, aligner, data)
         teacher = None
         if data.criterion == "distil":

@@ -22,6 +22,7 @@ from auricle.models.checkpoint import ModelSpec, load_model
 from auricle.models.frontend import LogMel
 from auricle.models.network import Network
 from auricle.models.phones import BLANK, BLANK_INDEX, phone_labels
+from auricle.models.zoo import find_model
 from auricle.pipelines.acoustic_data import AcousticData, Utterance, frames_needed
 from auricle.pipelines.corpus import Corpus
 from auricle.pipelines.sounds import read_clip, speech_at_reference
@@ -47,12 +48,14 @@ class Aligner(NamedTuple):
     device: torch.device
 
 
-def load_aligner(path: Path, device: torch.device) -> Aligner:
-    """Reads the model.
+def load_aligner(name: str, device: torch.device) -> Aligner:
+    """Reads a model by its shipped name, or its path.
 
     Raises:
+        ModelError: there is no such model.
         DataError: it was not trained with CTC.
     """
+    path = find_model(name, "lstm")
     spec, network, digest = load_model(path)
     if spec.labels != phone_labels(BLANK):
         raise DataError(f"{path} cannot align: expected an acoustic model trained with 'ctc' or 'lfmmi'")

@@ -4,7 +4,6 @@ Without data: size, speed, recall and gradients. With data: accuracy, noise, and
 Each measurement is kept in a file of its own as soon as it is done; a second run skips it.
 """
 
-import json
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -13,11 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from auricle.configs.errors import ConfigError, DataError
+from auricle.configs.errors import ConfigError
 from auricle.models.frontend import LogMel
 from auricle.models.network import MEMORIES
 from auricle.pipelines.cost import describe_machine, measure_costs
 from auricle.pipelines.curves import progress_bar
+from auricle.pipelines.kept import keep
 from auricle.pipelines.memory import Budget, measure_memory, memory_config
 from auricle.pipelines.probes import COMPARED, PartialCorpus, compared_task
 from auricle.pipelines.recipe import Recipe, as_table, load_recipe
@@ -175,23 +175,7 @@ class Comparison:
         return ((seed, cell) for seed in range(1, self.plan.seeds + 1) for cell in self.plan.cells)
 
     def _keep(self, key: str, settings: Mapping[str, Any], measure: Callable[[], Any]) -> Any:
-        """Returns a kept result, or measures it and keeps it."""
-        path = self.out / "results" / f"{key}.json"
-        asked = json.loads(json.dumps(settings))
-        if path.exists():
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            if kept["settings"] != asked:
-                raise DataError(
-                    f"{path} was measured with other settings: give the same options as then, another --out, "
-                    "or --fresh to measure everything anew"
-                )
-            logger.info("kept: %s", key)
-            return kept["result"]
-        result = json.loads(json.dumps(measure()))
-        unfinished = path.with_suffix(".partial")
-        unfinished.write_text(json.dumps({"settings": asked, "result": result}, indent=1), encoding="utf-8")
-        unfinished.replace(path)
-        return result
+        return keep(self.out / "results", key, settings, measure)
 
     def _cost(self) -> dict[str, Any]:
         logger.info("measuring size and speed of %s", ", ".join(self.plan.cells))

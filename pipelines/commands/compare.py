@@ -1,4 +1,4 @@
-"""`auricle compare`: LSTM or GRU? Every kind of cell under one budget, on this machine."""
+"""`auricle compare`: LSTM or GRU? CTC or LF-MMI? Every choice under one budget, on this machine."""
 
 import argparse
 from pathlib import Path
@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from auricle.pipelines.compare import Plan
+    from auricle.pipelines.compare_criteria import CriteriaPlan
+    from auricle.pipelines.memory import Budget
 
-HELP = "compare the cells (LSTM or GRU?) on this machine: accuracy, size, speed, memory"
+HELP = "compare the cells (LSTM or GRU?), or the criteria of acoustic models, on this machine"
 
 DESCRIPTION = """\
 Trains every kind of cell under one budget and measures what people argue about: accuracy, noise, over-fitting
@@ -19,6 +21,12 @@ on little data, size, step latency, training time, and how long each remembers.
 
 Results lie in OUT: compare.md (tables, and which common claims held), compare.json, pictures, and one file
 for each measurement: a run that was stopped goes on where it was; more seeds or cells add to what is there.
+
+  auricle compare criteria --data ../shared/data --budget-s 360
+
+trains a small acoustic model by CTC, by CTC with phones in context, by CTC drawn towards early answers, by
+frame targets and by LF-MMI, for as many steps each as CTC makes in the budget, on a part of the data
+(--parts 0.3), and compares their phone error rates and learning curves: OUT/criteria.md.
 """
 
 
@@ -26,19 +34,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description = DESCRIPTION
+    parser.add_argument(
+        "what", nargs="?", choices=("cells", "criteria"), default="cells", help="what to compare"
+    )
     parser.add_argument("--data", type=Path, help="folder of the sets; without it only what needs no data")
     parser.add_argument(
         "--work", type=Path, default=Path("runs"), help="folder for decoded audio (default runs)"
     )
-    parser.add_argument("--out", type=Path, help="folder of the results (default: WORK/compare-TASK)")
+    parser.add_argument(
+        "--out", type=Path, help="folder of the results (default: WORK/compare-TASK, -criteria)"
+    )
     parser.add_argument("--task", default="keyword", help="what to learn: keyword (default) or vad")
     parser.add_argument(
         "--cells", help="cells with commas (default rnn,gru,lstm,gru+lstm,attention; any joined by + too)"
     )
-    parser.add_argument("--seeds", type=int, help="repetitions that intervals come from (default 3, quick 1)")
-    parser.add_argument("--parts", help="parts of the data to learn from (default 0.1,0.3,1; quick 0.1,1)")
+    parser.add_argument("--choices", help="criteria with commas (default: all)")
+    parser.add_argument("--seeds", type=int, help="repetitions (default 3; quick, criteria 1)")
+    parser.add_argument(
+        "--parts", help="parts of the data to learn from (default 0.1,0.3,1; quick 0.1,1; criteria 0.3)"
+    )
     budget = parser.add_mutually_exclusive_group()
-    budget.add_argument("--budget-s", type=float, help="seconds of each training (default 60, quick 10)")
+    budget.add_argument(
+        "--budget-s", type=float, help="seconds of each training (default 60, quick 10, criteria 360)"
+    )
     budget.add_argument("--steps", type=int, help="steps of each training instead of seconds")
     parser.add_argument("--quick", action="store_true", help="a short budget and one seed: minutes")
     parser.add_argument(
@@ -59,6 +77,8 @@ def run(args: argparse.Namespace) -> int:
     from auricle.configs.errors import ConfigError
     from auricle.pipelines.compare_page import read_results, write_all
 
+    if args.what == "criteria":
+        return _compare_criteria(args)
     if args.source is not None:
         if args.page is None:
             raise ConfigError("expected --page FILE with --from, got none; it says where to write")
@@ -76,23 +96,51 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _out(args: argparse.Namespace) -> Path:
-    return Path(args.out or args.work / f"compare-{args.task}")
+    return Path(args.out or args.work / f"compare-{'criteria' if args.what == 'criteria' else args.task}")
 
 
-def _measure(args: argparse.Namespace) -> dict[str, object]:
+def _prepare(args: argparse.Namespace) -> None:
+    """What all measuring begins with."""
     import logging
     import shutil
 
-    from auricle.pipelines.compare import Comparison
     from auricle.pipelines.train import prepare_process
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("auricle.pipelines.curves").setLevel(logging.WARNING)  # figures come with the tables
-    plan = _plan(args)
     if args.fresh:
         for name in ("results", "runs"):
             shutil.rmtree(_out(args) / name, ignore_errors=True)
     prepare_process(args.threads)
+
+
+def _compare_criteria(args: argparse.Namespace) -> int:
+    from auricle.configs.errors import ConfigError
+    from auricle.pipelines.compare_criteria import CriteriaComparison
+    from auricle.pipelines.criteria_page import read_criteria, write_criteria
+
+    out = _out(args)
+    if args.source is not None:
+        results = read_criteria(args.source)
+    elif args.data is None:
+        raise ConfigError("expected --data FOLDER to compare criteria, got none")
+    else:
+        plan = _criteria_plan(args)
+        _prepare(args)
+        results = CriteriaComparison(plan, out, args.data, args.work).run()
+        write_criteria(results, out / "criteria.md", out)
+        print(f"{out / 'criteria.md'}, criteria.json and a picture beside it")
+    if args.page is not None:
+        write_criteria(results, args.page, args.page.with_suffix(""))
+        print(args.page)
+    return 0
+
+
+def _measure(args: argparse.Namespace) -> dict[str, object]:
+    from auricle.pipelines.compare import Comparison
+
+    plan = _plan(args)
+    _prepare(args)
     comparison = Comparison(plan, _out(args), args.data, args.work)
     if args.data is None:
         print("no --data: only size, speed, recall and gradients are measured")
@@ -103,7 +151,6 @@ def _measure(args: argparse.Namespace) -> dict[str, object]:
 def _plan(args: argparse.Namespace) -> "Plan":
     from dataclasses import replace
 
-    from auricle.configs.errors import ConfigError
     from auricle.pipelines.compare import Plan
     from auricle.pipelines.memory import Budget
 
@@ -115,15 +162,42 @@ def _plan(args: argparse.Namespace) -> "Plan":
     if args.seeds is not None:
         plan = replace(plan, seeds=args.seeds)
     if args.parts is not None:
-        try:
-            plan = replace(plan, parts=tuple(float(part) for part in args.parts.split(",")))
-        except ValueError as error:
-            raise ConfigError(f"expected --parts like 0.1,0.3,1, got '{args.parts}'; {error}") from error
-    if args.budget_s is not None:
-        plan = replace(plan, budget=Budget(seconds=args.budget_s))
+        plan = replace(plan, parts=_parts(args.parts))
+    return replace(plan, budget=_budget(args) or plan.budget)
+
+
+def _criteria_plan(args: argparse.Namespace) -> "CriteriaPlan":
+    from dataclasses import replace
+
+    from auricle.configs.errors import ConfigError
+    from auricle.pipelines.compare_criteria import CriteriaPlan
+
+    plan = CriteriaPlan(seeds=args.seeds or 1, settings=tuple(args.settings))
+    if args.choices is not None:
+        plan = replace(plan, choices=tuple(choice.strip() for choice in args.choices.split(",")))
+    if args.parts is not None:
+        parts = _parts(args.parts)
+        if len(parts) != 1:
+            raise ConfigError(f"expected one part of the data to compare criteria on, got '{args.parts}'")
+        plan = replace(plan, part=parts[0])
+    return replace(plan, budget=_budget(args) or plan.budget)
+
+
+def _parts(text: str) -> tuple[float, ...]:
+    from auricle.configs.errors import ConfigError
+
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigError(f"expected --parts like 0.1,0.3,1, got '{text}'; {error}") from error
+
+
+def _budget(args: argparse.Namespace) -> "Budget | None":
+    from auricle.pipelines.memory import Budget
+
     if args.steps is not None:
-        plan = replace(plan, budget=Budget(steps=args.steps))
-    return plan
+        return Budget(steps=args.steps)
+    return None if args.budget_s is None else Budget(seconds=args.budget_s)
 
 
 def _show_claims(results: dict[str, object]) -> None:
