@@ -152,6 +152,8 @@ def align_all(
 ) -> dict[tuple[str, str], FrameLabels]:
     """Aligns utterances set by set; what was aligned before with the same model is read from the work folder.
 
+    The aligner's delay is measured on some of all of them, so that it is the same for every set.
+
     Returns:
         For (set, id) of each clip the label of every frame, from its first sample on, at its own speed.
     """
@@ -160,14 +162,18 @@ def align_all(
         by_set[utterance.clip.set].append(utterance)
     aligned: dict[tuple[str, str], FrameLabels] = {}
     for name, members in sorted(by_set.items()):
-        key = f"{aligner.digest}-{data.aligner_blank_shift:g}-{data.pause_frames}"
+        key = f"{aligner.digest}-blank{data.aligner_blank_shift:g}-pause{data.pause_frames}"
         path = corpus.work / "alignments" / key / f"{name}.npz"
         found = _read(path)
         if missing := [member for member in members if member.clip.id not in found]:
             found |= _align_set(corpus, missing, aligner, data)
             _write(path, found)
         aligned |= {(name, member.clip.id): found[member.clip.id] for member in members}
-    return aligned
+    measured = [one.clip for one in utterances[:: max(1, len(utterances) // MEASURED)]]
+    paths = [aligned[clip.set, clip.id] for clip in measured]
+    delay = measure_delay(paths, [read_clip(corpus, clip) for clip in measured], aligner.spec.frame_samples)
+    logger.info("the aligner answers %d frames late", delay)
+    return {identity: path[delay:] for identity, path in aligned.items()}
 
 
 def _align_set(
@@ -182,13 +188,7 @@ def _align_set(
         for member, rows, count in zip(batch, log_probs, counts.tolist(), strict=True):
             path = ctc_path(rows[:count], member.labels, data.aligner_blank_shift)
             paths[member.clip.id] = spread(path, data.pause_frames)
-    measured = ordered[:: max(1, len(ordered) // MEASURED)]
-    recordings = [read_clip(corpus, member.clip) for member in measured]
-    delay = measure_delay(
-        [paths[member.clip.id] for member in measured], recordings, aligner.spec.frame_samples
-    )
-    logger.info("%s: the aligner answers %d frames late", ordered[0].clip.set, delay)
-    return {identity: path[delay:] for identity, path in paths.items()}
+    return paths
 
 
 def _read(path: Path) -> dict[str, FrameLabels]:
