@@ -1,4 +1,4 @@
-"""Wake phrases that change while streams run, from the file or when asked to; a bad change changes nothing."""
+"""Wake phrases that change while streams run, from the file or when asked to; a bad change does nothing."""
 
 import logging
 import os
