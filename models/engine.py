@@ -20,6 +20,7 @@ from auricle.models import state as states
 from auricle.models.checkpoint import load_model
 from auricle.models.decoding.transducer import TransducerSearch
 from auricle.models.frontend import LogMel
+from auricle.models.packed import pack
 from auricle.models.zoo import find_model
 
 Array = NDArray[np.float32]
@@ -110,7 +111,8 @@ class _Loaded(NamedTuple):
 IMPORTED = ("silero", "emformer-rnnt")
 """Names of models trained elsewhere; a folder with one goes by its path."""
 FEW_STEPS = 4
-"""Steps in one call up to which plain kernels beat oneDNN's (GRU equal, LSTM 3 to 20 times faster)."""
+"""Steps in one call up to which plain kernels beat oneDNN's (GRU equal, LSTM 3 to 20 times faster), where
+layers could not be packed."""
 
 
 def limit_threads(threads: int) -> None:
@@ -159,7 +161,9 @@ class TorchEngine:
             frontend=spec.frontend,
             parameters=sum(weight.numel() for weight in network.parameters()),
         )
-        self._models.setdefault(info, _Loaded(network.requires_grad_(False), spec.activation))
+        if info not in self._models:
+            pack(network)
+            self._models[info] = _Loaded(network.requires_grad_(False), spec.activation)
         self._frontends.setdefault(spec.frontend, LogMel(spec.frontend))
         return info
 

@@ -1,0 +1,83 @@
+"""Layers for running only: weights stay as they are stored, in float16, at half the traffic.
+
+One step of one stream reads every weight once and does little with it, so that its cost is that of the
+memory. Model files hold float16; the products are made and added in float32, from the very same numbers.
+
+Shape letters: B streams, T frames, C channels, O outputs.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_quantized: Any = torch.ops.quantized
+
+
+def can_pack() -> bool:
+    """Whether this build of torch, on this processor, has the kernels (x86-64 with AVX2)."""
+    return "fbgemm" in torch.backends.quantized.supported_engines
+
+
+def is_exact(module: nn.Module) -> bool:
+    """Whether float16 holds all weights (not biases, which stay float32) as they are."""
+    weights = [value for name, value in module.named_parameters() if name.startswith("weight")]
+    return all(bool((value == value.half().float()).all()) for value in weights)
+
+
+class PackedRecurrent(nn.Module):
+    """What `nn.LSTM` or `nn.GRU` computes, batch first."""
+
+    def __init__(self, net: nn.RNNBase) -> None:
+        """Takes the weights of a network, which must be exact in float16."""
+        super().__init__()
+        self.num_layers, self.hidden_size = net.num_layers, net.hidden_size
+        self.biases = nn.ParameterList()
+        self._run: Any = torch.quantized_lstm if isinstance(net, nn.LSTM) else torch.quantized_gru
+        # Unlike the GRU's, the LSTM's kernel wants to be told what the weights are.
+        self._kind = {"dtype": torch.float16, "use_dynamic": True} if isinstance(net, nn.LSTM) else {}
+        self._cells = [self._pack(net, layer) for layer in range(net.num_layers)]
+
+    def _pack(self, net: nn.RNNBase, layer: int) -> Any:
+        packed = []
+        for part in ("ih", "hh"):
+            bias = getattr(net, f"bias_{part}_l{layer}")
+            self.biases.append(bias)
+            packed.append(_quantized.linear_prepack_fp16(getattr(net, f"weight_{part}_l{layer}"), bias))
+        return _quantized.make_quantized_cell_params_fp16(*packed)
+
+    def forward(self, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Runs T steps; input, state and output as for the network that it was made from."""
+        flags = (True, self.num_layers, 0.0, False, False, True)  # biases; dropout, training; batch first
+        outputs, *after = self._run(inputs, state, self._cells, *flags, **self._kind)
+        return outputs, tuple(after) if len(after) > 1 else after[0]
+
+
+class PackedConv(nn.Module):
+    """What `nn.Conv1d` computes without padding: one product for all that its kernel covers."""
+
+    def __init__(self, net: nn.Conv1d) -> None:
+        """Takes the weights of a convolution, which must be exact in float16."""
+        super().__init__()
+        self.kernel, self.stride, self.bias = net.kernel_size[0], net.stride[0], net.bias
+        self._packed = _quantized.linear_prepack_fp16(net.weight.flatten(1), net.bias)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Turns inputs `(B, C, T)` into `(B, O, 1 + (T - kernel) / stride)`."""
+        covered = inputs.unfold(2, self.kernel, self.stride).transpose(1, 2).flatten(2)
+        outputs: Tensor = _quantized.linear_dynamic_fp16(covered, self._packed)
+        return outputs.transpose(1, 2)
+
+
+def pack(network: nn.Module) -> None:
+    """Replaces layers of a network that will only be run, where that changes no weight."""
+    if not can_pack():
+        return
+    for parent in list(network.modules()):
+        for name, layer in list(parent.named_children()):
+            if not is_exact(layer):
+                continue
+            if isinstance(layer, nn.LSTM | nn.GRU) and layer.batch_first and not layer.bidirectional:
+                setattr(parent, name, PackedRecurrent(layer))
+            elif isinstance(layer, nn.Conv1d) and layer.groups == 1 and layer.padding == (0,):
+                setattr(parent, name, PackedConv(layer))
