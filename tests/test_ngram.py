@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from auricle.configs.errors import ModelError
-from auricle.models.decoding.ngram import END, START, UNKNOWN, NGram
+from auricle.models.decoding.ngram import END, START, UNKNOWN, KnownScores, NGram
 from auricle.models.decoding.ngram_file import (
     WEIGHTS,
     find_language_model,
@@ -187,3 +187,19 @@ def test_held_out_sentences_are_left_out() -> None:
         "two three four five six other words",
     ]
     assert without_held_out(found, held_out) == [found[1], found[3]]
+
+
+@pytest.mark.parametrize("places", [4, 1 << 14])
+def test_what_was_asked_before_is_answered_alike(learnt: NGram, places: int) -> None:
+    known, random = KnownScores(learnt, places), np.random.default_rng(1)
+    for _ in range(20):
+        states = random.integers(0, len(learnt.backoff), 60)
+        words = random.integers(0, len(learnt.words), 60)
+        for expected, found in zip(learnt.score(states, words), known.score(states, words), strict=True):
+            assert np.array_equal(expected, found)
+
+
+def test_no_word_is_likelier_than_its_bound(learnt: NGram) -> None:
+    states, words = np.divmod(np.arange(len(learnt.backoff) * len(learnt.words)), len(learnt.words))
+    log_probs, _ = learnt.score(states, words)
+    assert (log_probs <= learnt.most_likely[words] + 1e-6).all()

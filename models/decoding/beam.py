@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auricle.models.decoding.hypotheses import BeamState, Ends, Hypotheses, compact
-from auricle.models.decoding.ngram import END, NGram
+from auricle.models.decoding.ngram import KnownScores, NGram
 from auricle.models.decoding.tree import NO_CHILD, PrefixTree
 
 Ints = NDArray[np.int64]
@@ -65,7 +65,13 @@ class BeamSearch:
         extra = np.zeros(len(model.words), np.float32) if boosts is None else boosts
         self._bonus = (extra + np.float32(settings.word_bonus)).astype(np.float32)
         self._roots = tree.children.shape[1]
-        self._end = model.index[END]
+        self._known = KnownScores(model)
+        # No word end makes a hypothesis better by more than this, (P,).
+        ends = np.repeat(tree.best, np.diff(tree.first_word))
+        most = np.float32(settings.lm_weight) * model.most_likely[tree.words]
+        self._most_change = (most + self._bonus[tree.words] - ends).astype(np.float32)
+        # No label makes a hypothesis better by more than this, beside what it sounds like.
+        self._most_guess = max(0.0, float(tree.best[tree.children[0]].max()))
 
     def begin(self) -> BeamState:
         """The state before the first frame."""
@@ -103,33 +109,43 @@ class BeamSearch:
             state.begin,
             state.trace,
         )
-        kept = np.maximum(stay.after_blank, stay.after_label)
-        arrived = self._extend(frame, score, state, float(kept.max()))
+        floor = self._floor(np.maximum(stay.after_blank, stay.after_label))
+        arrived = self._extend(frame, score, state, floor)
         if arrived is None:
-            return self._prune(state, stay, None)
-        ended, ends = self._end_words(arrived, state)
+            return self._prune(state, stay)
+        ended, ends = self._end_words(arrived, state, floor)
         leads = tree.leads_on[arrived.node]
         inside = Hypotheses._make(column[leads] for column in arrived)
-        state = state._replace(ends=ends)
-        return self._prune(state, stay, _join(inside, ended) if len(ended.node) else inside)
+        return self._prune(state._replace(ends=ends), stay, inside, ended)
 
-    def _extend(self, frame: Floats, score: Floats, state: BeamState, best: float) -> Hypotheses | None:
-        """Every hypothesis with one more label."""
+    def _floor(self, score: Floats) -> float:
+        """What a new hypothesis must be better than, to be kept beside those that stay."""
+        limit, most = float(score.max()) - self.settings.beam, self.settings.hypotheses
+        if len(score) < most:
+            return limit
+        return max(limit, float(np.partition(score, len(score) - most)[len(score) - most]))
+
+    def _extend(self, frame: Floats, score: Floats, state: BeamState, floor: float) -> Hypotheses | None:
+        """Every hypothesis with one more label, as far as it is better than `floor`."""
         settings, tree = self.settings, self.tree
         spoken = frame[BLANK + 1 :]
-        labels = 1 + np.flatnonzero(spoken > spoken.max() - settings.label_beam)
-        if float(score.max()) + float(spoken.max()) < best - settings.beam:
+        most = float(spoken.max())
+        labels = 1 + np.flatnonzero(spoken > most - settings.label_beam)
+        # Where no label can lead to anything that is kept, as in most frames of blank, none is tried.
+        able = np.flatnonzero(score > floor - most - self._most_guess)
+        if not len(able):
             return None
-        children = tree.children[state.node[:, None], labels]
-        source, column = np.nonzero(children != NO_CHILD)
-        node = children[source, column].astype(np.int64)
-        label = labels[column]
+        children = tree.children[state.node[able][:, None], labels]
+        found = np.flatnonzero(children != NO_CHILD)
+        source, column = np.divmod(found, len(labels))
+        node = children.ravel()[found].astype(np.int64)
+        source, label = able[source], labels[column]
         old = state.node[source]
         # A label that follows itself needs a blank between.
         start = np.where(tree.label[old] == label, state.after_blank[source], score[source])
         guess = tree.best[node] - tree.best[old]
         total = start + frame[label] + guess
-        good = total > max(best, float(total.max(initial=IMPOSSIBLE))) - settings.beam
+        good = total > max(floor, float(total.max(initial=IMPOSSIBLE)) - settings.beam)
         source, node, total = source[good], node[good], total[good]
         if len(total) > 4 * settings.hypotheses:
             top = np.argpartition(-total, 4 * settings.hypotheses)[: 4 * settings.hypotheses]
@@ -148,21 +164,23 @@ class BeamSearch:
             state.trace[source],
         )
 
-    def _end_words(self, arrived: Hypotheses, state: BeamState) -> tuple[Hypotheses, Ends]:
+    def _end_words(self, arrived: Hypotheses, state: BeamState, floor: float) -> tuple[Hypotheses, Ends]:
         """The words that end with the label that was just heard, each with its new word end."""
-        tree, model = self.tree, self.model
+        tree = self.tree
         first = tree.first_word[arrived.node]
         count = tree.first_word[arrived.node + 1] - first
         source = np.repeat(np.arange(len(count)), count)
-        offset = np.arange(len(source)) - np.repeat(np.cumsum(count) - count, count)
-        word = tree.words[first[source] + offset]
-        log_prob, context = model.score(arrived.context[source], word)
+        entry = first[source] + np.arange(len(source)) - np.repeat(np.cumsum(count) - count, count)
+        able = arrived.after_label[source] + self._most_change[entry] > floor
+        source, entry = source[able], entry[able]
+        word = tree.words[entry]
+        log_prob, context = self._known.score(arrived.context[source], word)
         node = arrived.node[source]
         change = np.float32(self.settings.lm_weight) * log_prob + self._bonus[word] - tree.best[node]
         total = arrived.after_label[source] + change
         best = float(total.max(initial=IMPOSSIBLE))
         best = max(best, float(arrived.after_label.max(initial=IMPOSSIBLE)))
-        keep = total > best - self.settings.beam
+        keep = total > max(floor, best - self.settings.beam)
         source, word, total, context = source[keep], word[keep], total[keep], context[keep]
         language = (arrived.language[source] + change[keep]).astype(np.float32)
         ends = state.ends
@@ -189,13 +207,13 @@ class BeamSearch:
             return ended, ends
         return ended, Ends._make(_joined(ends, added))
 
-    def _prune(self, state: BeamState, stay: Hypotheses, new: Hypotheses | None) -> BeamState:
+    def _prune(self, state: BeamState, stay: Hypotheses, *new: Hypotheses) -> BeamState:
         """Drops the bad ones, and keeps the better of two that have the same future."""
-        every = stay if new is None else _join(stay, new)
+        every = Hypotheses._make(np.concatenate(columns) for columns in zip(stay, *new, strict=True))
         score = np.maximum(every.after_blank, every.after_label)
         limit = float(score.max()) - self.settings.beam
         kept = np.flatnonzero(score > limit)
-        if new is not None:
+        if new:
             kept, every, score = self._merge(kept, every, score)
         if len(kept) > self.settings.hypotheses:
             kept = kept[np.argpartition(-score[kept], self.settings.hypotheses)[: self.settings.hypotheses]]
@@ -204,22 +222,22 @@ class BeamSearch:
 
     def _merge(self, kept: Ints, every: Hypotheses, score: Floats) -> tuple[Ints, Hypotheses, Floats]:
         key = every.context[kept] * len(self.tree.label) + every.node[kept]
-        order = np.lexsort((-score[kept], key))
+        order = key.argsort(kind="stable")
         kept, key = kept[order], key[order]
-        first = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
+        new = np.ones(len(key), np.bool_)
+        np.not_equal(key[1:], key[:-1], out=new[1:])
+        first = np.flatnonzero(new)
         if len(first) == len(kept):
             return kept, every, score
         blank = np.maximum.reduceat(every.after_blank[kept], first)
         label = np.maximum.reduceat(every.after_label[kept], first)
-        kept = kept[first]
+        own = np.cumsum(new) - 1
+        best = np.flatnonzero(score[kept] == np.maximum(blank, label)[own])  # of each; the first of equals
+        kept = kept[best[np.searchsorted(own[best], np.arange(len(first)))]]
         merged_blank, merged_label = every.after_blank.copy(), every.after_label.copy()
         merged_blank[kept], merged_label[kept] = blank, label
         every = every._replace(after_blank=merged_blank, after_label=merged_label)
         return kept, every, np.maximum(merged_blank, merged_label)
-
-
-def _join(one: Hypotheses, other: Hypotheses) -> Hypotheses:
-    return Hypotheses._make(_joined(one, other))
 
 
 def _joined(one: Iterable[Any], other: Iterable[Any]) -> Iterator[Any]:

@@ -20,6 +20,8 @@ START, END, UNKNOWN = "<s>", "</s>", "<unk>"
 EMPTY_STATE = 0
 NEVER = np.float32(-99.0)
 """Natural logarithm of what is as good as impossible."""
+SCATTER = np.uint64(0x9E3779B97F4A7C15)
+"""Multiplied with this, neighbouring numbers differ in their first bits (the golden ratio)."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,14 @@ class NGram:
     def start_state(self) -> int:
         """The state before the first word of a sentence."""
         return int(self.following[1 + self.index[START]])
+
+    @cached_property
+    def most_likely(self) -> Floats:
+        """A log-probability that each word never exceeds, whatever comes before it, `(W,)`."""
+        once = max(0.0, float(self.backoff.max()))  # what backing off may add
+        most = self.unigram.copy()
+        np.maximum.at(most, self.keys % len(self.words), self.log_prob)
+        return most + np.float32(once * (len(self.orders) - 1))
 
     def score(self, states: Ints, words: Ints) -> tuple[Floats, Ints]:
         """What each word costs after each state.
@@ -95,6 +105,35 @@ class NGram:
             cost, after = self.score(np.array([state]), np.array([number]))
             total, state = total + float(cost[0]), int(after[0])
         return total, unknown
+
+
+class KnownScores:
+    """What a model said lately: a search asks the same few thousand questions again and again.
+
+    A question that falls on the place of another one takes it over, so that memory stays bounded; answers
+    are those of the model.
+    """
+
+    def __init__(self, model: NGram, places: int = 1 << 14) -> None:
+        """Knows nothing yet; `places` is a power of two."""
+        self.model = model
+        self._shift = np.uint64(64 - (places - 1).bit_length())
+        self._key = np.full(places, -1, np.int64)
+        self._log_prob, self._after = np.zeros(places, np.float32), np.zeros(places, np.int64)
+
+    def score(self, states: Ints, words: Ints) -> tuple[Floats, Ints]:
+        """As `NGram.score`."""
+        key = states * len(self.model.words) + words
+        place = (key.view(np.uint64) * SCATTER) >> self._shift
+        unknown = np.flatnonzero(self._key[place] != key)
+        if not len(unknown):
+            return self._log_prob[place], self._after[place]
+        log_prob, after = self._log_prob[place], self._after[place]
+        log_prob[unknown], after[unknown] = self.model.score(states[unknown], words[unknown])
+        there = place[unknown]
+        self._key[there] = key[unknown]
+        self._log_prob[there], self._after[there] = log_prob[unknown], after[unknown]
+        return log_prob, after
 
 
 def assemble(
