@@ -74,6 +74,9 @@ GROUPS: dict[str, dict[str, Command]] = {
         "selftest": Command(
             "auricle.daemon.commands.selftest", "prove that chunk size does not change the events"
         ),
+        "bench": Command(
+            "auricle.daemon.commands.bench", "tell what listening costs on this machine, part by part"
+        ),
     },
     "Models": {
         "train": Command(
