@@ -6,10 +6,13 @@ memory. Model files hold float16; the products are made and added in float32, fr
 Shape letters: B streams, T frames, C channels, O outputs.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from auricle.models.layers import Recurrent, RecurrentState, ResidualRecurrent
 
 _quantized: Any = torch.ops.quantized
 
@@ -23,6 +26,11 @@ def is_exact(module: nn.Module) -> bool:
     """Whether float16 holds all weights (not biases, which stay float32) as they are."""
     weights = [value for name, value in module.named_parameters() if name.startswith("weight")]
     return all(bool((value == value.half().float()).all()) for value in weights)
+
+
+def all_exact(blocks: Sequence[Recurrent]) -> bool:
+    """The same of the networks of some layers."""
+    return all(is_exact(block.net) for block in blocks)
 
 
 class PackedRecurrent(nn.Module):
@@ -53,6 +61,38 @@ class PackedRecurrent(nn.Module):
         return outputs, tuple(after) if len(after) > 1 else after[0]
 
 
+class PackedResidual(nn.Module):
+    """What `ResidualRecurrent` of LSTMs computes, with little around the products."""
+
+    def __init__(self, net: ResidualRecurrent) -> None:
+        """Takes the weights of a stack, which must be exact in float16."""
+        super().__init__()
+        self.widen, self.hidden = net.widen, net.hidden
+        self.scales = [(norm.get_parameter("weight"), norm.get_parameter("bias")) for norm in net.norms]
+        self._layers = [PackedRecurrent(block.net) for block in net.blocks]
+
+    def initial_state(self, batch_size: int) -> RecurrentState:
+        """State of streams that have heard nothing."""
+        zeros = self.widen.weight.new_zeros(batch_size, len(self._layers), self.hidden)
+        return RecurrentState(zeros, zeros.clone())
+
+    def forward(self, inputs: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
+        """Runs T steps; shapes as for `Recurrent`."""
+        values = nn.functional.linear(inputs, self.widen.weight, self.widen.bias)
+        hidden, cell = state.hidden.transpose(0, 1), state.cell.transpose(0, 1)  # (L, B, H)
+        after = []
+        for layer, packed in enumerate(self._layers):
+            here = (hidden[layer : layer + 1].contiguous(), cell[layer : layer + 1].contiguous())
+            outputs, heard = packed.forward(self._norm(values, layer), here)
+            values = values + outputs
+            after.append(heard)
+        hidden, cell = (torch.cat(leaves).transpose(0, 1).contiguous() for leaves in zip(*after, strict=True))
+        return self._norm(values, len(after)), RecurrentState(hidden, cell)
+
+    def _norm(self, values: Tensor, layer: int) -> Tensor:
+        return nn.functional.layer_norm(values, (self.hidden,), *self.scales[layer])
+
+
 class PackedConv(nn.Module):
     """What `nn.Conv1d` computes without padding: one product for all that its kernel covers."""
 
@@ -71,13 +111,27 @@ class PackedConv(nn.Module):
 
 def pack(network: nn.Module) -> None:
     """Replaces layers of a network that will only be run, where that changes no weight."""
-    if not can_pack():
-        return
-    for parent in list(network.modules()):
-        for name, layer in list(parent.named_children()):
-            if not is_exact(layer):
-                continue
-            if isinstance(layer, nn.LSTM | nn.GRU) and layer.batch_first and not layer.bidirectional:
-                setattr(parent, name, PackedRecurrent(layer))
-            elif isinstance(layer, nn.Conv1d) and layer.groups == 1 and layer.padding == (0,):
-                setattr(parent, name, PackedConv(layer))
+    if can_pack():
+        _pack_below(network)
+
+
+def _pack_below(parent: nn.Module) -> None:
+    for name, layer in list(parent.named_children()):
+        packed = _packed(layer)
+        if packed is None:
+            _pack_below(layer)
+        else:
+            setattr(parent, name, packed)
+
+
+def _packed(layer: nn.Module) -> nn.Module | None:
+    """What computes the same as a layer; None if it stays."""
+    if isinstance(layer, nn.Dropout):
+        return nn.Identity()
+    if isinstance(layer, ResidualRecurrent):
+        return PackedResidual(layer) if layer.cell == "lstm" and all_exact(layer.blocks) else None
+    if isinstance(layer, nn.LSTM | nn.GRU) and layer.batch_first and not layer.bidirectional:
+        return PackedRecurrent(layer) if is_exact(layer) else None
+    if isinstance(layer, nn.Conv1d) and layer.groups == 1 and layer.padding == (0,):
+        return PackedConv(layer) if is_exact(layer) else None
+    return None

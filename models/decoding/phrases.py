@@ -122,6 +122,7 @@ class PhraseSearch:
         widest = max(map(len, ends), default=1)
         filled = [[*own_ends, *[own_ends[-1]] * (widest - len(own_ends))] for own_ends in ends]
         self._ends = np.array(filled, np.intp).reshape(len(ends), widest)
+        self._each = np.arange(len(ends))
 
     def initial_state(self, streams: int = 1) -> SearchState:
         """State of streams that have heard nothing."""
@@ -151,11 +152,9 @@ class PhraseSearch:
         best = best + heard
         spoken = np.concatenate([state.spoken[:, 1:], (best_label != BLANK_INDEX)[:, None]], 1)
         ended = best[:, self._ends]  # (B, P, ways)
-        choice = ended.argmax(2)[..., None]
-        found = Found(
-            np.take_along_axis(ended, choice, 2)[..., 0],
-            np.take_along_axis(origin[:, self._ends], choice, 2)[..., 0],
-        )
+        place = self._ends[self._each, ended.argmax(2)]  # (B, P), the best end of each phrase
+        stream = np.arange(streams)[:, None]
+        found = Found(best[stream, place], origin[stream, place])
         return found, SearchState(best, origin, spoken, state.frame + 1)
 
     def forget(self, phrase: int, state: SearchState) -> SearchState:
