@@ -31,7 +31,8 @@ posteriors, label 0 (blank) for "nothing new". Wake phrases, commands and transc
 LOOKS = {
     "vad": "looked at once.",
     "acoustic": "looked at once.",
-    "keyword": """\
+    "keyword": "looked at once.",
+    "keyword-gru": """\
 looked at twice.
 The first look at the GRU gave 0.917 on the first line, with silence often wrong. That led to the rule of
 decision: a word was sought while the word before it was still heard. Where to seek was then chosen on `dev`
@@ -96,7 +97,8 @@ def card(name: str, record: Mapping[str, Any], figures: str) -> str:
     shared = [key for key, entry in data.items() if "BY-SA" in entry["licence"]]
     parts = [
         f"# {name}\n\n{PURPOSE[kind]} {shape}",
-        f"## Figures\n\nOn the `eval` split, nothing of which was trained or tuned on; {LOOKS[kind]}",
+        "## Figures\n\nOn the `eval` split, nothing of which was trained or tuned on; "
+        + LOOKS.get(name, LOOKS[kind]),
         figures.strip(),
         f"## Limits\n\n{LIMITS[kind].strip()}",
         f"## Training\n\n    {record['command']}\n\n{effort}{_recipe_note(record)}",
