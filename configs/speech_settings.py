@@ -123,6 +123,13 @@ class CommandSettings(Section):
         le=20,
         description="Price of sound before and after the sentence (log-likelihood per output of the model).",
     )
+    after_sentence_ms: int = Field(
+        default=1000,
+        ge=0,
+        le=60_000,
+        description="Other sound behind a sentence that ends it where silence does not come, as in noise "
+        "(ms); 0 = only silence ends it.",
+    )
 
 
 class TranscriptSettings(Section):

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Array = NDArray[np.float32]
+ASKED_EVERY_FRAMES = 5
+"""How often it is asked whether a sentence is over: the way back through the search takes its time."""
 WAKE_DELAY_MS = 1500
 """A wake phrase is reported at most this long after its end."""
 
@@ -104,6 +106,7 @@ class CommandDecoder:
         self.grammar = grammar
         self._model, self._settings = model, settings
         self._search, self._confidence = search, confidence
+        self._settle_frames = -(-samples(settings.after_sentence_ms) // model.frame_samples)
         self._config = search.SearchConfig(settings.blank_shift, settings.smoothing, settings.filler_cost)
 
     @property
@@ -122,6 +125,20 @@ class CommandDecoder:
     def progress(self, state: "SearchState") -> Progress:
         """Whether a word, or a whole sentence, is the best that was found so far."""
         return self._search.progress(state)
+
+    def is_over(self, state: "SearchState") -> bool:
+        """Whether a sentence that will be reported has had other sound behind it for long enough.
+
+        Voice activity cannot tell noise from speech that goes on; the search can, unless that is a longer
+        sentence. One that would be rejected waits for the silence.
+        """
+        behind = state.frames - state.ended - self._settle_frames
+        if not self._settle_frames or behind < 0 or behind % ASKED_EVERY_FRAMES:
+            return False
+        if self._search.settled_frames(state) < self._settle_frames:
+            return False
+        sentence = self._search.best_sentence(state)
+        return sentence is not None and self._confidence.confidence(sentence) >= self._settings.threshold
 
     def partial(self, utterance: Utterance, state: "SearchState") -> "tuple[list[Draft], SearchState]":
         """Nothing is said before the end."""

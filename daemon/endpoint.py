@@ -13,8 +13,8 @@ from auricle.configs.speech_settings import EndpointSettings
 
 Progress = Literal["nothing", "partial", "final"]
 """What a decoder has recognised so far: no word, some words, or a sentence that may end here."""
-Endpoint = Literal["silence", "length", "end"]
-"""Why an utterance ended: silence, its length, or the stream's end."""
+Endpoint = Literal["silence", "length", "sentence", "end"]
+"""Why an utterance ended: silence, its length, a sentence with other sound behind it, or the stream's end."""
 
 
 class UtteranceState(NamedTuple):
@@ -59,17 +59,18 @@ class EndpointRules:
         return not state.speaking and end_sample - state.speech_end >= least
 
     def step(
-        self, end_sample: int, progress: Progress, state: UtteranceState
+        self, end_sample: int, progress: Progress, state: UtteranceState, is_over: bool = False
     ) -> tuple[Endpoint | None, UtteranceState]:
         """Takes one frame that ends at `end_sample`; says whether, and why, the utterance ends with it.
 
-        After its greatest length an utterance that is still being spoken is followed by another at once.
+        After its greatest length, or after a sentence that `is_over`, an utterance that is still being
+        spoken is followed by another at once.
         """
         if state.start_sample < 0:
             return None, state
-        if end_sample - state.start_sample >= self.longest_samples:
+        if is_over or end_sample - state.start_sample >= self.longest_samples:
             begin = end_sample if state.speaking else -1
-            return "length", state._replace(start_sample=begin)
+            return "sentence" if is_over else "length", state._replace(start_sample=begin)
         needed = {
             "nothing": self.no_speech_samples,
             "partial": self.after_partial_samples,

@@ -68,6 +68,10 @@ class TransducerDecoder:
         """Whether there are words; a transducer does not say whether a sentence may end after them."""
         return "partial" if state.search.best.tokens else "nothing"
 
+    def is_over(self, state: TransducerState) -> bool:
+        """Never: anything may follow."""
+        return False
+
     def partial(self, utterance: Utterance, state: TransducerState) -> tuple[list[Draft], TransducerState]:
         """The text so far, if it has changed and the last look is old enough."""
         now = utterance.heard_sample

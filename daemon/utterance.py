@@ -67,6 +67,9 @@ class UtteranceDecoder(Protocol[S]):
     def progress(self, state: S) -> Progress:
         """What was recognised so far, for the endpoint."""
 
+    def is_over(self, state: S) -> bool:
+        """Whether all was said, though sound goes on; asked for after every frame."""
+
     def partial(self, utterance: Utterance, state: S) -> tuple[list[Draft], S]:
         """Events while the utterance goes on, asked for after every frame."""
 
@@ -192,7 +195,8 @@ class UtteranceDetector(Generic[S]):
         drafts, decoding = self.decoder.partial(utterance, decoding)
         may_end = self.rules.silence_may_end(end_sample, state.utterance)
         progress = self.decoder.progress(decoding) if may_end else "nothing"  # asking is not free
-        why, after = self.rules.step(end_sample, progress, state.utterance)
+        is_over = self.decoder.is_over(decoding)
+        why, after = self.rules.step(end_sample, progress, state.utterance, is_over)
         state = state._replace(utterance=after, decoding=decoding)
         if why is None:
             return _at(drafts, end_sample), state

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from auricle.configs.errors import ConfigError
 from auricle.models.decoding.graph import CommandGraph, compile_grammar, compile_text
-from auricle.models.decoding.search import SearchConfig, Sentence, begin, best_sentence, progress, step
+from auricle.models.decoding.search import (
+    SearchConfig,
+    Sentence,
+    begin,
+    best_sentence,
+    progress,
+    settled_frames,
+    step,
+)
 from auricle.models.lexicon import Lexicon
 from auricle.models.phones import INDEX, PHONES
 
@@ -75,6 +83,30 @@ def test_a_sentence_is_found_with_its_slots(
     assert " ".join(word.word for word in found.words) == text
     assert (found.intent, found.slots) == (intent, slots)
     assert -1.0 < found.score <= 0.0
+
+
+def test_a_sentence_settles_while_other_sound_follows(graph: CommandGraph) -> None:
+    rng = np.random.default_rng(3)
+    sentence, other = posteriors("turn on the kitchen light", rng), posteriors("go away now no no", rng)
+    state, settled = begin(graph), []
+    for row in np.concatenate([other, sentence, other]):
+        state = step(row, state, SearchConfig())
+        settled.append(settled_frames(state))
+    spoken = len(other) + len(sentence)
+    assert max(settled[:spoken]) <= 3  # the blanks at its end
+    assert settled[-1] >= len(other) - 2
+    assert settled[-1] - settled[-6] == 5
+    found = best_sentence(state)
+    assert found is not None and found.slots["area"] == "kitchen"
+
+
+def test_a_longer_sentence_is_not_settled_where_a_shorter_one_ends() -> None:
+    graph = compile_text('intents: {Go: {data: [{sentences: ["go home [now please]"]}]}}')
+    state, settled = begin(graph), []
+    for row in posteriors("go home now please", np.random.default_rng(4)):
+        state = step(row, state, SearchConfig())
+        settled.append(settled_frames(state))
+    assert max(settled) <= 4
 
 
 def test_words_lie_where_they_are_said(graph: CommandGraph) -> None:

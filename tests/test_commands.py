@@ -129,6 +129,26 @@ def test_chunk_size_changes_nothing(engine: ToneEngine, grammar: Path, chunk_ms:
     assert all(same_event(one, other) for one, other in zip(found, expected, strict=True))
 
 
+@pytest.mark.parametrize("chunk_ms", [20, 330])
+def test_sound_that_goes_on_does_not_hold_a_command_back(
+    engine: ToneEngine, grammar: Path, chunk_ms: int
+) -> None:
+    parts = (
+        "turn on the kitchen light",
+        "seven sheep go home now and then they sleep",
+        "turn off the garage light",
+    )
+    spoken = [speak(part, 0.0, 0.0) for part in parts]
+    samples = np.concatenate([hush(0.6), *spoken, spoken[1], hush(2.0)])
+    told = configured(grammar, f"pipeline.chunk_ms={chunk_ms}")
+    first, second = [event for event in run(samples, engine, told) if event.type == "command"]
+    assert [event.data["slots"]["area"] for event in (first, second)] == ["kitchen", "garage"]
+    for event in (first, second):
+        assert 1.0 <= (event.sample - event.data["end_sample"]) / RATE < 1.5
+    late = configured(grammar, "commands.after_sentence_ms=0")
+    assert len(commands(run(samples, engine, late))) < 2  # one utterance, by voice activity
+
+
 WOKEN = ("commands.after_wake=true", 'wake=[{phrase="hey"}]', "commands.window_ms=1500")
 
 

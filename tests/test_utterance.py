@@ -36,8 +36,8 @@ class Recorder:
 
     tail_samples = 0
 
-    def __init__(self, word_from: int = 0, sentence_from: int = 10_000) -> None:
-        self.word_from, self.sentence_from = word_from, sentence_from
+    def __init__(self, word_from: int = 0, sentence_from: int = 10_000, over_at: int = -1) -> None:
+        self.word_from, self.sentence_from, self.over_at = word_from, sentence_from, over_at
 
     def begin(self) -> Heard:
         return Heard()
@@ -50,6 +50,9 @@ class Recorder:
         return (
             "final" if newest >= self.sentence_from else "partial" if newest >= self.word_from else "nothing"
         )
+
+    def is_over(self, state: Heard) -> bool:
+        return state.frames[-1] == self.over_at
 
     def partial(self, utterance: Utterance, state: Heard) -> tuple[list[Draft], Heard]:
         return [], state
@@ -135,6 +138,14 @@ def test_the_longest_is_cut_without_losing_a_frame() -> None:
     first, second, third = run(detector(Recorder()), 230, [start(5, 0)])
     assert [draft.data["why"] for draft in (first, second, third)] == ["length", "length", "end"]
     assert first.data["frames"] + second.data["frames"] + third.data["frames"] == tuple(range(230))
+
+
+def test_a_sentence_ends_it_though_sound_goes_on() -> None:
+    first, second = run(detector(Recorder(over_at=30)), 80, [start(20, 15), stop(50, 48)])
+    assert (first.data["why"], second.data["why"]) == ("sentence", "silence")
+    assert first.data["frames"] + second.data["frames"] == tuple(range(15, 58))  # none is lost
+    (only,) = run(detector(Recorder(over_at=36)), 80, [start(20, 15), stop(35, 33)])
+    assert (only.data["why"], only.data["frames"][-1]) == ("sentence", 36)  # nobody speaks: nothing follows
 
 
 def test_the_streams_end_ends_it() -> None:

@@ -20,7 +20,7 @@ class Evidence(NamedTuple):
     fit: float
     """Log-likelihood ratio of each of its phones."""
     outside: float
-    """The same of all that is around it, for each of its phones."""
+    """The same of what is just before and behind it, for each of its phones."""
     length: float
     """Logarithm of its number of phones."""
     contrast: float
@@ -36,7 +36,7 @@ def evidence(sentence: Sentence) -> Evidence:
     phones = sum(word.phones for word in sentence.words)
     inside = sum(word.score for word in sentence.words)
     contrast = sum(word.contrast for word in sentence.words)
-    outside = max((sentence.score - inside) / phones, LEAST_OUTSIDE)
+    outside = max(sentence.around / phones, LEAST_OUTSIDE)
     return Evidence(inside / phones, outside, math.log(phones), contrast / phones)
 
 

@@ -22,6 +22,10 @@ NEVER = np.float32(-np.inf)
 MOVED, FROM_PAUSE, PAUSED = 1, 2, 4
 """Bits of a state's history: its phone was entered in this frame; from a pause; its pause was."""
 ENDED_BEFORE = -1
+AROUND_FRAMES = 25
+"""What is further from a sentence says nothing about it: noise may go on for long."""
+ROUNDING = 1e-2
+"""A sentence that goes on in silence is no better than one that has ended."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class Step(NamedTuple):
     pause_ends: Floats  # (C,)
     joints: Floats  # (K + 1,)
     closed: int  # joint at which the sentence ended just before this frame, or ENDED_BEFORE
+    outside: float  # log-likelihood ratio of the frame outside the sentence
 
 
 class SearchState(NamedTuple):
@@ -66,6 +71,8 @@ class SearchState(NamedTuple):
     after: float  # all said
     frames: int
     steps: Step | None
+    ended: int = 0
+    """Frame after which the best sentence that is all said was over."""
 
 
 class FoundWord(NamedTuple):
@@ -89,6 +96,8 @@ class Sentence(NamedTuple):
     score: float
     """Of the whole utterance, what is outside the sentence included."""
     frames: int
+    around: float = 0.0
+    """The part of it that the frames just before and behind the sentence have, `AROUND_FRAMES` each."""
 
 
 Progress = Literal["nothing", "partial", "final"]
@@ -131,7 +140,8 @@ def step(posterior: Floats, state: SearchState, config: SearchConfig) -> SearchS
         state.before + outside,
         max(state.after, float(ending[best_end])) + outside,
         state.frames + 1,
-        Step(state.steps, ratios, bits, phone_ends, pause_ends, joints, closed),
+        Step(state.steps, ratios, bits, phone_ends, pause_ends, joints, closed, outside),
+        state.frames if ending[best_end] > state.after + ROUNDING else state.ended,
     )
 
 
@@ -143,6 +153,12 @@ def progress(state: SearchState) -> Progress:
     if state.before >= best:
         return "nothing"
     return "final" if final >= best else "partial"
+
+
+def settled_frames(state: SearchState) -> int:
+    """For how many frames a whole sentence, with other sound behind it, has been the best; 0 if it is not."""
+    best = max(float(state.phones.max()), float(state.pauses.max()), state.before)
+    return state.frames - state.ended if state.after >= best - ROUNDING else 0
 
 
 def _ends(state: SearchState) -> Floats:
@@ -178,7 +194,10 @@ def best_sentence(state: SearchState) -> Sentence | None:
     for number in tags:
         intent = intent or graph.tags[number].intent
         slots.update(graph.tags[number].slots)
-    return Sentence(tuple(words), intent, slots, score, state.frames)
+    first, last_end = words[0].start_frame, words[-1].end_frame
+    beside = steps[max(0, first - AROUND_FRAMES) : first] + steps[last_end : last_end + AROUND_FRAMES]
+    around = sum(step.outside for step in beside)
+    return Sentence(tuple(words), intent, slots, score, state.frames, around)
 
 
 def _way_back(
