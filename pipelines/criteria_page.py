@@ -32,7 +32,7 @@ class Errors:
         """Adds up the seeds; `kind` is "wrong" (search) or "wrong_most_likely"."""
         runs: Mapping[str, Sequence[Any]] = results["choices"]
         told = next(iter(runs.values()))[0]["utterances"]
-        self.choices, self.sets = list(runs), list(dict.fromkeys(told["set"]))
+        self.choices, self.sets = list(runs), sorted(set(told["set"]))
         self._set = np.array(told["set"])
         self._phones = np.array(told["phones"], np.float64)
         self._speaker = np.unique(told["speaker"], return_inverse=True)[1]
@@ -114,15 +114,17 @@ def _conditions(results: Results) -> str:
     plan, machine = results["plan"], results["machine"]
     runs = [run for own in results["choices"].values() for run in own]
     hours = [run["hours_heard"] for run in runs]
+    changes = ", ".join(f"`{setting}`" for setting in plan["settings"])
     return (
         f"{results['steps']} steps for each choice ({min(hours):.1f} to {max(hours):.1f} h of audio) on "
         f"{100 * plan['part']:.0f} % of the training speech, {plan['seeds']} seed(s); recipe "
-        "`acoustic-small` with Muon and residual layers. "
+        f"`acoustic-small` with Muon, residual layers and mild augmentation{changes and ', '}{changes}. "
         f"{machine['processor']}, {machine['threads']} thread(s), {machine['date']}. A short budget: every "
         "choice is far from done, and what leads here need not lead after hours. Phone error rates on dev, "
         "%, with 95 % intervals by drawing speakers anew (seeds are not in them); the search's three weights "
         "are tuned on a quarter of the same utterances. *Against the first* is paired: the same speakers are "
-        "drawn for both. *Later*: when phones are said, compared with the shipped acoustic-lstm."
+        "drawn for both. *Later*: when phones are said, compared with the shipped acoustic-lstm. "
+        "Minutes are those of the clock, whatever else the machine did."
     )
 
 
