@@ -48,6 +48,11 @@ class WakeSettings(Section):
     refractory_ms: int = Field(
         default=1000, ge=0, le=60_000, description="It is not heard again for this long (ms)."
     )
+    verifier: str = Field(
+        default="",
+        description="File that `auricle train wake` fitted to recordings of the phrase: it looks again at "
+        'what was heard; "" = none.',
+    )
 
     @field_validator("phrase", mode="after")
     @classmethod

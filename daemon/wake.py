@@ -5,6 +5,7 @@ Shape letters: T frames, V labels.
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from auricle.configs.settings import ClipSettings, Settings, WakeSettings
 from auricle.daemon import event_data
 from auricle.daemon.detectors import Draft, check_phones
 from auricle.models.decoding.background import SUFFIX, Background, load_background
+from auricle.models.decoding.phrases import Way
 from auricle.models.decoding.spotting import (
     SETTLE_FRAMES,
     Hit,
@@ -24,6 +26,7 @@ from auricle.models.decoding.spotting import (
     Wanted,
     rate_of,
 )
+from auricle.models.decoding.verifier import Verifier, load_verifier
 from auricle.models.decoding.ways import ways_of
 from auricle.models.lexicon import Lexicon
 from auricle.models.zoo import find_model
@@ -61,11 +64,11 @@ class WakeDetector:
         """Finds the threshold of every phrase in the background: a second or so.
 
         Raises:
-            ModelError: `model` is no acoustic model.
+            ModelError: `model` is no acoustic model, or a verifier does not belong to it or to its phrase.
             ConfigError: a phrase cannot be said.
         """
         check_phones(model)
-        self.model, self._lexicon = model, lexicon
+        self.model, self._lexicon, self._background = model, lexicon, background
         kept = clips is not None and clips.folder and clips.near_score < 1
         self._near_per_hour = rate_of(clips.near_score) if clips is not None and kept else 0.0
         self._spotter = Spotter((), background, model.frame_samples)
@@ -77,6 +80,7 @@ class WakeDetector:
 
         Raises:
             ConfigError: a phrase cannot be said; then nothing is changed.
+            ModelError: a verifier cannot be read, or belongs elsewhere; then neither.
         """
         self.use(self.prepare(phrases, self._lexicon))
 
@@ -85,6 +89,7 @@ class WakeDetector:
 
         Raises:
             ConfigError: a phrase cannot be said.
+            ModelError: a verifier cannot be read, or belongs elsewhere.
         """
         wanted = [self._wanted(entry, lexicon) for entry in phrases]
         return Phrases(tuple(phrases), self._spotter.prepare(wanted))
@@ -106,7 +111,13 @@ class WakeDetector:
     def _wanted(self, entry: WakeSettings, lexicon: Lexicon) -> Wanted:
         ways = ways_of(entry.phrase, lexicon, entry.pronunciations)
         rate = rate_of(entry.threshold) if entry.threshold else entry.false_accepts_per_hour
-        return Wanted(ways, rate, samples(entry.refractory_ms), self._near_per_hour)
+        verifier = self._verifier(entry.verifier, ways) if entry.verifier else None
+        return Wanted(ways, rate, samples(entry.refractory_ms), self._near_per_hour, verifier)
+
+    def _verifier(self, path: str, ways: tuple[Way, ...]) -> Verifier:
+        verifier = load_verifier(Path(path).expanduser())
+        verifier.check(ways, self._background.info.model, self._background.info.search)
+        return verifier
 
     @property
     def tail_samples(self) -> int:

@@ -9,7 +9,7 @@ Shape letters: B streams, N samples, J output frames, P phrases, W windows.
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,10 +20,12 @@ from auricle.configs.errors import DataError
 from auricle.models.decoding.background import SUFFIX, WINDOW_FRAMES, Background, load_background
 from auricle.models.decoding.phrases import Array, PhraseSearch
 from auricle.models.decoding.spotting import Spotter, Wanted
+from auricle.models.decoding.verifier import Verifier
 from auricle.models.decoding.ways import ways_of
 from auricle.models.lexicon import Lexicon
 from auricle.pipelines.calibrate import spoken_as
 from auricle.pipelines.corpus import SAMPLE_RATE, Clip, Corpus
+from auricle.pipelines.evaluate_verifier import fit_split, verified_scores, without_split
 from auricle.pipelines.metrics import Interval, proportion, rate_per_hour
 from auricle.pipelines.streams import Placed
 from auricle.pipelines.wake_streams import GAP_SAMPLES, Ear, in_noise, lay_clips, recorded_noise, scan
@@ -155,11 +157,21 @@ class Promise(NamedTuple):
         return rate_per_hour(sum(self.false_accepts), sum(self.hours))
 
 
-def keep_promise(log_probs: Array, trials: Trials, background: Background, frame_samples: int) -> Promise:
-    """Runs the spotter over streams `(B, J, V)`."""
+def keep_promise(
+    log_probs: Array,
+    trials: Trials,
+    background: Background,
+    frame_samples: int,
+    verifiers: Mapping[str, Verifier] | None = None,
+) -> Promise:
+    """Runs the spotter over streams `(B, J, V)`, with the verifiers of some phrases."""
     lexicon = Lexicon()
     refractory = round(REFRACTORY_S * SAMPLE_RATE)
-    wanted = [Wanted(ways_of(text, lexicon), PROMISED, refractory) for text in trials.phrases]
+    own = verifiers or {}
+    wanted = [
+        Wanted(ways_of(text, lexicon), PROMISED, refractory, verifier=own.get(text))
+        for text in trials.phrases
+    ]
     spotter = Spotter(wanted, background, frame_samples)
     hits: list[tuple[int, int, int]] = []  # stream, phrase, sample
     for stream, rows in enumerate(log_probs):
@@ -205,9 +217,12 @@ def search_cost(background: Background, phrases: Sequence[str], log_probs: Array
 
 
 def evaluate_wake(
-    path: Path, corpus: Corpus, split: str, most: int = 0, *, peers: bool = True
+    path: Path, corpus: Corpus, split: str, most: int = 0, *, peers: bool = True, fit: int = 0
 ) -> dict[str, Any]:
     """Judges an acoustic model's wake phrases, and other detectors on the same audio if `peers`.
+
+    With `fit`, those phrases alone of which there are recordings in the train split: with verifiers fitted
+    to so many of these, too.
 
     Returns:
         Plain values: for each condition the `outcomes` and `promise`, then cost and what was heard.
@@ -217,6 +232,9 @@ def evaluate_wake(
     ear = Ear(path)
     background = load_background(path.with_suffix(SUFFIX), ear.digest)
     trials = lay_trials(corpus, split, most)
+    verifiers = _fit(ear, corpus, background, trials, fit) if fit else {}
+    if verifiers:
+        trials = trials._replace(phrases=tuple(verifiers))
     lexicon = Lexicon()
     search = PhraseSearch([ways_of(text, lexicon) for text in trials.phrases], background.info.search)
     frame = ear.spec.frame_samples
@@ -231,14 +249,25 @@ def evaluate_wake(
         others = peer_scores(samples.numpy(), trials.phrases, frame) if peers else {}
         for name, scores in others.items():
             detectors[name] = outcomes(scores, trials, frame)
-        promise = keep_promise(log_probs, trials, background, frame)
+        promises = {"promise": keep_promise(log_probs, trials, background, frame)}
+        if verifiers:
+            looked = verified_scores(log_probs, verifiers, trials.phrases)
+            detectors[f"Auricle, fitted to {fit}"] = outcomes(looked, trials, frame)
+            promises["fitted"] = keep_promise(log_probs, trials, background, frame, verifiers)
         figures["conditions"][condition] = {
             "detectors": {name: _table(found, trials) for name, found in detectors.items()},
-            "promise": _promise_table(promise, trials),
+            **{name: _promise_table(promise, trials) for name, promise in promises.items()},
         }
         figures["cost"] = search_cost(background, trials.phrases, log_probs[0], ear.frame_s)
     figures |= {"phrases": list(trials.phrases), "hours": trials.hours}
     return figures
+
+
+def _fit(ear: Ear, corpus: Corpus, background: Background, trials: Trials, count: int) -> dict[str, Verifier]:
+    """Verifiers of phrases with recordings in the train split; no speech is fitted to that is judged on."""
+    clips = [clip for name in POSITIVES for clip in corpus.clips(name, "train")]
+    said = {phrase: [clip for clip in clips if text_of(clip) == phrase] for phrase in trials.phrases}
+    return fit_split(ear, corpus, without_split(background, trials.placed[0].note.split), said, count)
 
 
 def _table(found: Sequence[Outcome], trials: Trials) -> dict[str, Any]:

@@ -27,6 +27,8 @@ def wake_text(figures: Mapping[str, Any]) -> str:
         means = [percent(table["mean"][rate]) for table in found["detectors"].values() for rate in rates]
         lines.append("| " + " | ".join(["**mean**", "", *means]) + " |\n")
         lines.append(_promise(found["promise"]))
+        if "fitted" in found:
+            lines.append(f"With the verifiers: {_promise(found['fitted'])}")
     lines.append(
         f"The search takes {1000 * figures['cost']:.2f} ms of CPU time for a second of audio, all "
         f"{len(figures['phrases'])} phrases together; the acoustic model comes on top.\n"

@@ -69,19 +69,20 @@ class Tail(NamedTuple):
     pivot: float  # from here on up the rate falls exponentially
     scale: float  # score in which it falls by a factor e
     pivot_rate: float  # false accepts per hour at the pivot
+    events: int = TAIL_EVENTS  # of the scores lie above the pivot
 
     def rate(self, score: float) -> float:
         """False accepts per hour where everything from `score` up is heard."""
         if score >= self.pivot:
             return max(LEAST_RATE, self.pivot_rate * float(np.exp((self.pivot - score) / self.scale)))
         above = int(np.searchsorted(-self.scores, -score, side="right"))
-        return self.pivot_rate * max(1.0, above / TAIL_EVENTS)
+        return self.pivot_rate * max(1.0, above / self.events)
 
     def score_at(self, rate: float) -> float:
         """The score from which on a phrase is heard wrongly `rate` times an hour."""
         if rate <= self.pivot_rate:
             return self.pivot + self.scale * float(np.log(self.pivot_rate / max(rate, LEAST_RATE)))
-        count = min(len(self.scores), max(1, round(TAIL_EVENTS * rate / self.pivot_rate)))
+        count = min(len(self.scores), max(1, round(self.events * rate / self.pivot_rate)))
         return float(self.scores[count - 1])
 
 
@@ -161,16 +162,19 @@ def encode(log_probs: Array, piece_frames: int) -> Codes:
     return cut
 
 
-def fit_tail(scores: Array, info: BackgroundInfo) -> Tail:
-    """Fits the rate of false accepts to the scores of a phrase in the background, `(B, J)`."""
+def fit_tail(scores: Array, info: BackgroundInfo, events: int = TAIL_EVENTS) -> Tail:
+    """Fits the rate of false accepts to the scores of a phrase in the background, `(B, J)`.
+
+    The tail is fitted to the `events` highest.
+    """
     windows = scores.shape[1] // WINDOW_FRAMES
     highest = scores[:, : windows * WINDOW_FRAMES].reshape(len(scores), windows, WINDOW_FRAMES).max(2)
     ordered = -np.sort(-highest.reshape(-1))
-    count = min(TAIL_EVENTS, len(ordered) - 1)
+    count = min(events, len(ordered) - 1)
     pivot = float(ordered[count])
     # The likeliest scale of an exponential tail whose highest values are only known to be that high.
     doubtful = min(DOUBTFUL_EVENTS, count - 1)
     excess = ordered[doubtful:count] - pivot
     scale = max(0.05, float(excess.sum() + doubtful * excess[0]) / len(excess))
     hours = highest.size * WINDOW_FRAMES * info.frame_s / 3600
-    return Tail(ordered, hours, pivot, scale, TAIL_EVENTS / hours * info.correction)
+    return Tail(ordered, hours, pivot, scale, events / hours * info.correction, events)

@@ -1,6 +1,6 @@
 """From the scores of a keyword search to phrases heard: thresholds, scores from 0 to 1, refractory times.
 
-Shape letters: V labels, P phrases.
+Shape letters: K newest frames, V labels, P phrases.
 """
 
 from collections.abc import Sequence
@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from auricle.models.decoding.background import LEAST_RATE, Background, Tail
+from auricle.models.decoding.background import LEAST_RATE, Background, Tail, encode
 from auricle.models.decoding.phrases import Array, PhraseSearch, SearchState, Way
+from auricle.models.decoding.verifier import MOST_FRAMES, Candidate, Verifier, cut
 
 SETTLE_FRAMES = 2
 """A phrase is reported once its score has not risen for so many frames: then its last phone is in."""
@@ -29,6 +30,8 @@ class Wanted:
     refractory_samples: int
     near_per_hour: float = 0.0
     """What would be heard at so many false accepts an hour is reported as a near miss; 0 for none."""
+    verifier: Verifier | None = None
+    """Looks again at what the search found; its tail then says what a score means."""
 
 
 def rate_of(score: float) -> float:
@@ -65,6 +68,7 @@ class SpotterState(NamedTuple):
     blocked_until: dict[tuple[Way, ...], int]  # a phrase is not heard again before this sample
     near: dict[tuple[Way, ...], Pending]  # the best below its threshold
     near_from: dict[tuple[Way, ...], int]  # the next near miss begins at this sample or later
+    heard: Array  # (K, V), the newest frames, for verifiers
 
 
 class Listening(NamedTuple):
@@ -98,15 +102,14 @@ class Spotter:
     def prepare(self, wanted: Sequence[Wanted]) -> Listening:
         """Searches the background for the phrases that are new; changes nothing, so any thread may do it."""
         settings = self._background.info.search
-        known = dict(zip(self.search.phrases, self.tails, strict=True))
-        new = list(dict.fromkeys(entry.ways for entry in wanted if entry.ways not in known))
-        if new:
+        listened = zip(self.wanted, self.tails, strict=True)
+        known = {entry.ways: tail for entry, tail in listened if entry.verifier is None}
+        plain = dict.fromkeys(entry.ways for entry in wanted if entry.verifier is None)
+        if new := [ways for ways in plain if ways not in known]:
             known |= dict(zip(new, self._background.tails(PhraseSearch(new, settings)), strict=True))
-        tails = tuple(known[entry.ways] for entry in wanted)
-        pairs = list(zip(wanted, tails, strict=True))
-        raw = [min(BEST_SCORE, tail.score_at(entry.false_accepts_per_hour)) for entry, tail in pairs]
-        near = [tail.score_at(entry.near_per_hour) if entry.near_per_hour else 0.0 for entry, tail in pairs]
-        thresholds = np.array(raw, np.float32)
+        tails = tuple(entry.verifier.tail if entry.verifier else known[entry.ways] for entry in wanted)
+        thresholds = np.array([_threshold(*pair) for pair in zip(wanted, tails, strict=True)], np.float32)
+        near = [_near_threshold(*pair) for pair in zip(wanted, tails, strict=True)]
         search = PhraseSearch([entry.ways for entry in wanted], settings)
         return Listening(
             tuple(wanted), tails, search, thresholds, np.minimum(thresholds, np.array(near, np.float32))
@@ -118,11 +121,12 @@ class Spotter:
 
     def least_rate(self, phrase: int) -> float:
         """False accepts per hour of a phrase if only what fits it perfectly is heard."""
-        return self.tails[phrase].rate(BEST_SCORE)
+        return LEAST_RATE if self.wanted[phrase].verifier else self.tails[phrase].rate(BEST_SCORE)
 
     def initial_state(self) -> SpotterState:
         """State of a stream that has heard nothing."""
-        return SpotterState(self.search, self.search.initial_state(), {}, {}, {}, {})
+        nothing = np.zeros((0, self._background.codes.shape[2]), np.float32)
+        return SpotterState(self.search, self.search.initial_state(), {}, {}, {}, {}, nothing)
 
     def step(self, log_probs: Array, end_sample: int, state: SpotterState) -> tuple[list[Hit], SpotterState]:
         """Takes one frame `(V,)` that ends at a sample."""
@@ -132,7 +136,9 @@ class Spotter:
             return [], state
         frame = state.paths.frame
         found, paths = self.search.step(log_probs[None], state.paths)
-        state, pending, near = state._replace(paths=paths), dict(state.pending), dict(state.near)
+        newest = np.concatenate([state.heard[1 - MOST_FRAMES :], log_probs[None]])
+        state = state._replace(paths=paths, heard=newest)
+        pending, near = dict(state.pending), dict(state.near)
         for number in np.flatnonzero(found.score[0] >= self._near).tolist():
             ways, raw = self.wanted[number].ways, float(found.score[0, number])
             heard = found.score[0, number] >= self._thresholds[number]
@@ -161,10 +167,17 @@ class Spotter:
             best = state.pending.get(entry.ways)
             if best is None or end_sample - best.end_sample < wait_frames * self._frame_samples:
                 continue
-            hits.append(self._hit(number, best))
+            state = state._replace(pending=_without(entry.ways, state.pending))
+            score = best.raw
+            if entry.verifier:
+                score = self._looked_again(entry.verifier, best, end_sample, state)
+                if score < entry.verifier.tail.score_at(entry.false_accepts_per_hour):
+                    # Nothing is used up: the phrase may still be under way.
+                    state = self._nearly(entry, best._replace(raw=score), state)
+                    continue
+            hits.append(self._hit(number, best, score))
             state = state._replace(
                 paths=self.search.forget(number, state.paths),
-                pending=_without(entry.ways, state.pending),
                 near=_without(entry.ways, state.near),
                 blocked_until={**state.blocked_until, entry.ways: end_sample + entry.refractory_samples},
             )
@@ -177,19 +190,49 @@ class Spotter:
                 or end_sample - best.end_sample < wait * self._frame_samples
             ):
                 continue
-            hits.append(self._hit(number, best)._replace(near=True))
+            hits.append(self._hit(number, best, best.raw)._replace(near=True))
             state = state._replace(
                 near=_without(entry.ways, state.near),
                 near_from={**state.near_from, entry.ways: best.end_sample},
             )
         return hits, state
 
-    def _hit(self, number: int, best: Pending) -> Hit:
+    def _looked_again(self, verifier: Verifier, best: Pending, end_sample: int, state: SpotterState) -> float:
+        """What the verifier says of a candidate, from the frames that were heard last."""
+        last = len(state.heard) - 1 - (end_sample - best.end_sample) // self._frame_samples
+        codes = encode(state.heard, len(state.heard))[0]
+        return verifier.score(cut(codes, Candidate(last, best.raw, last + 1 - best.frames)), best.raw)
+
+    def _nearly(self, entry: Wanted, best: Pending, state: SpotterState) -> SpotterState:
+        """Notes what a verifier refused, if that came near its threshold."""
+        assert entry.verifier is not None
+        wanted = entry.near_per_hour and best.raw >= entry.verifier.tail.score_at(entry.near_per_hour)
+        start = best.end_sample - best.frames * self._frame_samples
+        other = state.near.get(entry.ways)
+        if not wanted or start < state.near_from.get(entry.ways, 0) or (other and other.raw >= best.raw):
+            return state
+        return state._replace(near={**state.near, entry.ways: best})
+
+    def _hit(self, number: int, best: Pending, raw: float) -> Hit:
         info = self._background.info
         start = best.end_sample - best.frames * self._frame_samples + info.start_shift_samples
         end = best.end_sample + info.end_shift_samples
-        score = 1.0 / (1.0 + self.tails[number].rate(best.raw))
+        score = 1.0 / (1.0 + self.tails[number].rate(raw))
         return Hit(number, score, max(0, start), max(0, start, end))
+
+
+def _threshold(entry: Wanted, tail: Tail) -> float:
+    """Score from which the search has found a phrase, or a candidate for its verifier."""
+    if entry.verifier:
+        return entry.verifier.info.least_raw
+    return min(BEST_SCORE, tail.score_at(entry.false_accepts_per_hour))
+
+
+def _near_threshold(entry: Wanted, tail: Tail) -> float:
+    """Score from which the search has found a near miss; a verifier tells them from its candidates itself."""
+    if entry.verifier or not entry.near_per_hour:
+        return 0.0
+    return tail.score_at(entry.near_per_hour)
 
 
 def _without(ways: tuple[Way, ...], kept: dict[tuple[Way, ...], Pending]) -> dict[tuple[Way, ...], Pending]:

@@ -56,6 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="change a setting"
     )
     decoded.add_argument("--alone", action="store_true", help="without other detectors (wake)")
+    decoded.add_argument(
+        "--fit", type=int, default=0, metavar="N", help="fit verifiers to N recordings of each phrase (wake)"
+    )
     decoded.add_argument("--manifest", type=Path, help="recorded commands")
     decoded.add_argument("--grammar", type=Path, help="the grammar of the recorded commands")
     parser.add_argument("--out", type=Path, help="folder for NAME-SPLIT.md, NAME-SPLIT.json and pictures")
@@ -133,7 +136,7 @@ def _judge_wake(args: argparse.Namespace, corpus: "Corpus") -> None:
 
     acoustic = load(None, args.settings).acoustic
     path = find_model(acoustic.model, acoustic.cell)
-    figures = evaluate_wake(path, corpus, args.split, args.most, peers=not args.alone)
+    figures = evaluate_wake(path, corpus, args.split, args.most, peers=not args.alone, fit=args.fit)
     _report(args, "wake", wake_text(figures), figures)
     if args.out:
         draw_wake(figures, args.out / f"wake-{args.split}.png")
