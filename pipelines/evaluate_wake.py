@@ -264,7 +264,7 @@ def evaluate_wake(
 
 
 def _fit(ear: Ear, corpus: Corpus, background: Background, trials: Trials, count: int) -> dict[str, Verifier]:
-    """Verifiers of phrases with recordings in the train split; no speech is fitted to that is judged on."""
+    """Verifiers of the phrases with recordings to fit to; speech to be judged on is not fitted to."""
     clips = [clip for name in POSITIVES for clip in corpus.clips(name, "train")]
     said = {phrase: [clip for clip in clips if text_of(clip) == phrase] for phrase in trials.phrases}
     return fit_split(ear, corpus, without_split(background, trials.placed[0].note.split), said, count)

@@ -1,0 +1,269 @@
+"""The second look at wake phrases: its file, its numbers, its fit, and what the daemon makes of it."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from auricle.configs import cli
+from auricle.configs.errors import DataError, ModelError
+from auricle.configs.settings import WakeSettings
+from auricle.daemon.wake import WakeDetector
+from auricle.models.decoding.background import Background, BackgroundInfo, Codes, Tail, encode
+from auricle.models.decoding.phrases import Array, PhraseSearch, PhraseSearchSettings
+from auricle.models.decoding.spotting import Hit, Spotter, Wanted
+from auricle.models.decoding.verifier import (
+    MOST_FRAMES,
+    Verifier,
+    VerifierInfo,
+    Weights,
+    candidates,
+    cut,
+    inputs,
+    load_verifier,
+    scaled,
+)
+from auricle.models.engine import ModelInfo
+from auricle.models.frontend import FrontendConfig
+from auricle.models.lexicon import Lexicon
+from auricle.models.phones import BLANK, INDEX, phone_labels
+from auricle.pipelines import fit_verifier as fitting
+from auricle.pipelines import verifier_data
+from auricle.pipelines.evaluate_verifier import verified_scores, without_split
+from auricle.pipelines.verifier_data import Take
+from auricle.pipelines.wake_streams import scan
+
+FRAME, LABELS = 640, 40
+SEARCH = PhraseSearchSettings()
+MODEL = ModelInfo("acoustic-test@cafe0123", "acoustic", phone_labels(BLANK), 4, 2, FrontendConfig(), 1)
+LEXICON = Lexicon({"marvin": (tuple("M AA R V IH N".split()),)})  # noqa: SIM905
+WAYS = ((tuple(INDEX[phone] for phone in "M AA R V IH N".split()),),)  # noqa: SIM905
+TAIL = Tail(np.array([1.0, 0.0], np.float32), 1.0, 0.0, 1.0, 1.0, 1)
+INFO = VerifierInfo("marvin", WAYS, "cafe0123", SEARCH, -30.0)
+
+
+def babble(seed: int, frames: int) -> Array:
+    """Random speech: a phone in every other frame, of varying clarity."""
+    rng = np.random.default_rng(seed)
+    logits = 2 * rng.gumbel(0, 1, (frames, LABELS)).astype(np.float32)
+    logits[np.arange(0, frames, 2), rng.integers(1, LABELS, len(range(0, frames, 2)))] += 8
+    logits[1::2, 0] += 8
+    return np.asarray(logits - np.log(np.exp(logits).sum(1, keepdims=True)), np.float32)
+
+
+def spoken(phones: str, rng: np.random.Generator) -> Array:
+    """Log-probabilities of phones, each in a frame or two, somewhat unclear, with silence around."""
+    rows = [0] * 12
+    for phone in phones.split():
+        rows += [INDEX[phone]] * int(rng.integers(1, 3)) + [0] * int(rng.integers(0, 2))
+    rows += [0] * 8
+    logits = 1.5 * rng.gumbel(0, 1, (len(rows), LABELS)).astype(np.float32)
+    logits[np.arange(len(rows)), rows] += 7
+    return np.asarray(logits - np.log(np.exp(logits).sum(1, keepdims=True)), np.float32)
+
+
+def background(pieces: int) -> Background:
+    codes = np.concatenate([encode(babble(seed, 1500), 1500) for seed in range(pieces)])
+    hours = pieces * 1500 * 0.04 / 3600
+    return Background(codes, BackgroundInfo("cafe0123", hours, 0.04, SEARCH, sources=("talk dev: 0.33 h",)))
+
+
+def random_weights(seed: int = 0, networks: int = 2, hidden: int = 5) -> tuple[Weights, list[fitting.Net]]:
+    torch.manual_seed(seed)
+    fitting_nets = [fitting.Net(LABELS).eval() for _ in range(networks)]
+    return fitting.join(fitting_nets), fitting_nets
+
+
+@dataclass(frozen=True)
+class Recorder(Verifier):
+    """Keeps what it is shown, and gives one score to all of it."""
+
+    shown: list[tuple[Codes, float]] = field(default_factory=list)
+    answer: float = -100.0
+
+    def score(self, segment: Codes, raw: float) -> float:
+        self.shown.append((segment, raw))
+        return self.answer
+
+
+def hear(verifier: Verifier | None, rows: Array, rate: float = 1.0) -> list[Hit]:
+    spotter = Spotter([Wanted(WAYS, rate, 16_000, verifier)], background(4), FRAME)
+    state, hits = spotter.initial_state(), []
+    for number, row in enumerate(rows, start=1):
+        found, state = spotter.step(row, number * FRAME, state)
+        hits += found
+    return hits
+
+
+def test_numpy_says_what_torch_says_whatever_lies_beside() -> None:
+    weights, nets = random_weights()
+    verifier = Verifier(INFO, weights, TAIL)
+    segments = [encode(babble(seed, frames), frames)[0] for seed, frames in enumerate((9, 30, 17))]
+    raws = [-3.0, -9.0, -20.0]
+    found = verifier.scores(segments, raws)
+    counts = torch.tensor([len(segment) for segment in segments])
+    with torch.inference_mode():
+        read, raw = torch.from_numpy(inputs(segments)), torch.from_numpy(scaled(np.array(raws, np.float32)))
+        expected = np.stack([net(read, counts, raw).numpy() for net in nets])
+    assert np.allclose(found, expected, atol=1e-5)
+    alone = [verifier.score(segment, raw) for segment, raw in zip(segments, raws, strict=True)]
+    assert np.allclose(alone, expected.mean(0), atol=1e-5)
+
+
+def test_a_stream_shows_what_is_searched_for_in_the_background() -> None:
+    rng = np.random.default_rng(1)
+    rows = np.concatenate([babble(1, 200), spoken("M AA R V IH N", rng), babble(2, 300)])
+    recorder = Recorder(INFO, random_weights()[0], TAIL)
+    assert hear(recorder, rows) == []
+    scores, starts = scan(rows[None], PhraseSearch([WAYS], SEARCH))
+    expected = candidates(scores[0, :, 0], starts[0, :, 0], INFO.least_raw)
+    expected = [one for one in expected if one.frame + 2 < len(rows)]  # the stream ends before it settles
+    codes = encode(rows, len(rows))[0]
+    assert len(expected) > 10
+    assert [raw for _, raw in recorder.shown] == pytest.approx([one.raw for one in expected])
+    for (segment, _), one in zip(recorder.shown, expected, strict=True):
+        assert len(segment) <= MOST_FRAMES
+        assert np.array_equal(segment, cut(codes, one))
+
+
+def test_only_what_is_agreed_to_is_heard_and_what_is_refused_uses_nothing_up() -> None:
+    rows = np.concatenate([babble(1, 60), spoken("M AA R V IH N", np.random.default_rng(1))])
+    weights = random_weights()[0]
+    assert hear(Recorder(INFO, weights, TAIL, answer=-0.1), rows) == []
+    agreed = hear(Recorder(INFO, weights, TAIL, answer=0.5), rows)
+    assert len(agreed) >= 1
+    assert agreed[0].score == pytest.approx(1 / (1 + np.exp(-0.5)))  # its rate is that of its own tail
+    assert hear(Recorder(INFO, weights, TAIL, answer=0.5), rows, rate=0.1) == []
+
+
+def test_a_file_comes_back_as_it_was_and_damage_is_told(tmp_path: Path) -> None:
+    verifier = Verifier(replace(INFO, record={"recordings": 9}), random_weights()[0], TAIL)
+    path = tmp_path / "marvin.safetensors"
+    checksum = verifier.save(path)
+    found = load_verifier(path)
+    assert found.info == verifier.info and found.tail.rate(2.0) == TAIL.rate(2.0)
+    segment = encode(babble(3, 20), 20)[0]
+    assert found.score(segment, -5.0) == verifier.score(segment, -5.0)
+    assert found.save(tmp_path / "again.safetensors") == checksum
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="checksum"):
+        load_verifier(path)
+    with pytest.raises(ModelError, match="auricle train wake"):
+        load_verifier(tmp_path / "none.safetensors")
+
+
+def test_a_verifier_of_another_model_or_phrase_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "marvin.safetensors"
+    entry = WakeSettings(phrase="marvin", verifier=str(path))
+    other = WakeSettings(phrase="marvin", verifier=str(path), pronunciations=("M AA V IH N",))
+    Verifier(INFO, random_weights()[0], TAIL).save(path)
+    detector = WakeDetector(MODEL, [entry], background(4), LEXICON)
+    with pytest.raises(ModelError, match="pronunciations"):
+        detector.change([other])
+    assert detector.phrases == (entry,)
+    Verifier(replace(INFO, model="beef0123"), random_weights()[0], TAIL).save(path)
+    with pytest.raises(ModelError, match=r"beef0123.*auricle train wake \"marvin\""):
+        WakeDetector(MODEL, [entry], background(4), LEXICON)
+
+
+def fitted(monkeypatch: pytest.MonkeyPatch, phones: str) -> fitting.Fitted:
+    """Fits to twelve recordings of one who says it so."""
+    monkeypatch.setattr(fitting, "STEPS", 60)
+    rng = np.random.default_rng(5)
+    takes = [Take([encode(rows, len(rows))[0] for rows in said]) for said in _takes(phones, rng)]
+    talk = background(30)
+    return fitting.fit_verifier(fitting.new_info("marvin", WAYS, talk), talk, takes)
+
+
+def _takes(phones: str, rng: np.random.Generator) -> list[list[Array]]:
+    return [[spoken(phones, rng) for _ in range(12)] for _ in range(3)]
+
+
+def test_a_fit_learns_how_its_user_says_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    own = "M AO R V IY N"  # not as the lexicon has it
+    found = fitted(monkeypatch, own)
+    alone, together = found.misses(0, 1.0)
+    assert alone.mean() > 0.5
+    assert together.mean() < 0.3
+    rng = np.random.default_rng(9)
+    said = [spoken(own, rng) for _ in range(10)]
+    rows = np.concatenate([babble(1000, 18_000), *said])
+    hits = hear(found.verifier, rows)
+    first = 18_000 * FRAME
+    assert sum(hit.end_sample > first for hit in hits) >= 6
+    assert sum(hit.end_sample <= first for hit in hits) <= 2  # in 0.2 h of unheard babble, at one an hour
+    offline = verified_scores(rows[None], {"marvin": found.verifier}, ["marvin"])[0, :, 0]
+    threshold = found.verifier.tail.score_at(1.0)
+    assert {hit.end_sample // FRAME - 1 for hit in hits} <= set(np.flatnonzero(offline >= threshold).tolist())
+    path = tmp_path / "marvin.safetensors"
+    found.verifier.save(path)
+    _same_at_every_chunking(path, rows[first // FRAME :])
+
+
+def _same_at_every_chunking(path: Path, rows: Array) -> None:
+    entry = WakeSettings(phrase="marvin", verifier=str(path), false_accepts_per_hour=1.0)
+    detector, drafts = WakeDetector(MODEL, [entry], background(4), LEXICON), []
+    for frames in (1, 7, len(rows)):
+        state = detector.initial_state()
+        drafts.append([])
+        for begin in range(0, len(rows), frames):
+            part = np.exp(rows[begin : begin + frames])
+            ends = [(begin + number) * FRAME for number in range(1, len(part) + 1)]
+            decided, state = detector.decide(part, ends, state)
+            drafts[-1] += decided
+    assert drafts[0] == drafts[1] == drafts[2]
+    assert len(drafts[0]) >= 6
+    assert all(0 < draft.data["score"] <= 1 for draft in drafts[0])
+
+
+def test_recordings_of_something_else_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitting, "STEPS", 1)
+    quiet = [spoken("", np.random.default_rng(0)) for _ in range(9)]
+    take = Take([encode(rows, len(rows))[0] for rows in quiet])
+    names = [f"take-{number}.wav" for number in range(9)]
+    with pytest.raises(DataError, match=r"found in 0 of 9.*take-0\.wav"):
+        fitting.fit_verifier(
+            fitting.new_info("marvin", WAYS, background(4)), background(4), [take], (), names
+        )
+
+
+def test_the_split_that_is_judged_is_not_fitted_to() -> None:
+    codes = np.arange(5, dtype=np.uint8)[:, None, None] * np.ones((1, 1500, LABELS), np.uint8)
+    sources = ("talk dev: 0.03 h", "talk train: 0.05 h")
+    both = Background(codes, BackgroundInfo("cafe0123", 0.08, 0.04, SEARCH, sources=sources))
+    assert np.unique(without_split(both, "dev").codes).tolist() == [2, 3, 4]
+    assert without_split(both, "eval").codes.shape == codes.shape
+
+
+def test_the_command_refuses_too_few(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(2):
+        soundfile.write(tmp_path / f"{number}.wav", np.full(16_000, 0.1), 16_000)
+    assert cli.main(["train", "wake", "marvin", "--recordings", str(tmp_path)]) == 1
+    assert "expected 8 or more, found 2" in capsys.readouterr().err
+    assert cli.main(["train", "wake", "--recordings", str(tmp_path)]) != 0
+    assert "expected a phrase" in capsys.readouterr().err
+
+
+def test_the_command_fits_to_real_recordings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(fitting, "STEPS", 30)
+    monkeypatch.setattr(verifier_data, "MOST_TAKES", 4)
+    kitchen = Path(__file__).parents[1] / "daemon" / "recordings" / "kitchen.flac"
+    samples, rate = soundfile.read(kitchen)
+    folder = tmp_path / "happy"
+    folder.mkdir()
+    for number, faster in enumerate(np.linspace(0.94, 1.06, 8)):
+        soundfile.write(
+            folder / f"{number}.wav", samples[round(1.9 * rate) : round(3.1 * rate)], round(rate * faster)
+        )
+    out = tmp_path / "happy.safetensors"
+    assert cli.main(["train", "wake", "happy", "--recordings", str(folder), "--out", str(out)]) == 0
+    assert "8 recordings" in capsys.readouterr().out
+    info = load_verifier(out).info
+    assert info.phrase == "happy" and info.record["recordings"] == 8
