@@ -262,8 +262,12 @@ def test_the_command_fits_to_real_recordings(
         soundfile.write(
             folder / f"{number}.wav", samples[round(1.9 * rate) : round(3.1 * rate)], round(rate * faster)
         )
+    talk = tmp_path / "talk"
+    talk.mkdir()
+    soundfile.write(talk / "kitchen.wav", samples[round(3.4 * rate) :], rate)
     out = tmp_path / "happy.safetensors"
-    assert cli.main(["train", "wake", "happy", "--recordings", str(folder), "--out", str(out)]) == 0
+    folders = ["--recordings", str(folder), "--talk", str(talk)]
+    assert cli.main(["train", "wake", "happy", *folders, "--out", str(out)]) == 0
     assert "8 recordings" in capsys.readouterr().out
     info = load_verifier(out).info
     assert info.phrase == "happy" and info.record["recordings"] == 8
