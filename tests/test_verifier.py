@@ -17,6 +17,7 @@ from auricle.models.decoding.phrases import Array, PhraseSearch, PhraseSearchSet
 from auricle.models.decoding.spotting import Hit, Spotter, Wanted
 from auricle.models.decoding.verifier import (
     MOST_FRAMES,
+    Candidate,
     Verifier,
     VerifierInfo,
     Weights,
@@ -33,7 +34,7 @@ from auricle.models.phones import BLANK, INDEX, phone_labels
 from auricle.pipelines import fit_verifier as fitting
 from auricle.pipelines import verifier_data
 from auricle.pipelines.evaluate_verifier import verified_scores, without_split
-from auricle.pipelines.verifier_data import Take
+from auricle.pipelines.verifier_data import Example, Take
 from auricle.pipelines.wake_streams import scan
 
 FRAME, LABELS = 640, 40
@@ -60,7 +61,7 @@ def spoken(phones: str, rng: np.random.Generator) -> Array:
     for phone in phones.split():
         rows += [INDEX[phone]] * int(rng.integers(1, 3)) + [0] * int(rng.integers(0, 2))
     rows += [0] * 8
-    logits = 1.5 * rng.gumbel(0, 1, (len(rows), LABELS)).astype(np.float32)
+    logits = rng.gumbel(0, 1, (len(rows), LABELS)).astype(np.float32)
     logits[np.arange(len(rows)), rows] += 7
     return np.asarray(logits - np.log(np.exp(logits).sum(1, keepdims=True)), np.float32)
 
@@ -171,43 +172,35 @@ def test_a_verifier_of_another_model_or_phrase_is_refused(tmp_path: Path) -> Non
         WakeDetector(MODEL, [entry], background(4), LEXICON)
 
 
-def fitted(monkeypatch: pytest.MonkeyPatch, phones: str) -> fitting.Fitted:
-    """Fits to twelve recordings of one who says it so."""
-    monkeypatch.setattr(fitting, "STEPS", 60)
-    rng = np.random.default_rng(5)
-    takes = [Take([encode(rows, len(rows))[0] for rows in said]) for said in _takes(phones, rng)]
-    talk = background(30)
-    return fitting.fit_verifier(fitting.new_info("marvin", WAYS, talk), talk, takes)
+def heard_as(phones: str, count: int, seed: int) -> list[Example]:
+    """Candidates in which something was heard, all with the same score in the search."""
+    rng, found = np.random.default_rng(seed), []
+    for _ in range(count):
+        rows = spoken(phones, rng)
+        found.append(Example(encode(rows, len(rows))[0], Candidate(len(rows) - 3, -9.0, 12)))
+    return found
 
 
-def _takes(phones: str, rng: np.random.Generator) -> list[list[Array]]:
-    return [[spoken(phones, rng) for _ in range(12)] for _ in range(3)]
+def test_a_network_learns_how_its_user_says_it() -> None:
+    own, other = "M AO R V IY N", "M AA R T IH N"
+    net = fitting._fit_one(heard_as(own, 12, 1), heard_as(other, 30, 2), 0)
+    verifier = Verifier(INFO, fitting.join([net]), TAIL)
+    right, wrong = (
+        [verifier.score(one.segment, one.candidate.raw) for one in heard_as(phones, 10, 3)]
+        for phones in (own, other)
+    )
+    assert np.median(right) > 1
+    assert np.median(wrong) < -1
 
 
-def test_a_fit_learns_how_its_user_says_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    own = "M AO R V IY N"  # not as the lexicon has it
-    found = fitted(monkeypatch, own)
-    alone, together = found.misses(0, 1.0)
-    assert alone.mean() > 0.5
-    assert together.mean() < 0.3
-    rng = np.random.default_rng(9)
-    said = [spoken(own, rng) for _ in range(10)]
-    rows = np.concatenate([babble(1000, 18_000), *said])
-    hits = hear(found.verifier, rows)
-    first = 18_000 * FRAME
-    assert sum(hit.end_sample > first for hit in hits) >= 6
-    assert sum(hit.end_sample <= first for hit in hits) <= 2  # in 0.2 h of unheard babble, at one an hour
-    offline = verified_scores(rows[None], {"marvin": found.verifier}, ["marvin"])[0, :, 0]
-    threshold = found.verifier.tail.score_at(1.0)
-    assert {hit.end_sample // FRAME - 1 for hit in hits} <= set(np.flatnonzero(offline >= threshold).tolist())
+def test_events_are_the_same_at_every_chunking_and_as_searched_offline(tmp_path: Path) -> None:
     path = tmp_path / "marvin.safetensors"
-    found.verifier.save(path)
-    _same_at_every_chunking(path, rows[first // FRAME :])
-
-
-def _same_at_every_chunking(path: Path, rows: Array) -> None:
+    easy = TAIL._replace(pivot=-2.0)  # half of what random networks say is agreed to, or so
+    Verifier(INFO, random_weights()[0], easy).save(path)
     entry = WakeSettings(phrase="marvin", verifier=str(path), false_accepts_per_hour=1.0)
-    detector, drafts = WakeDetector(MODEL, [entry], background(4), LEXICON), []
+    detector, drafts = WakeDetector(MODEL, [entry], background(2), LEXICON), []
+    rng = np.random.default_rng(9)
+    rows = np.concatenate([spoken("M AA R V IH N", rng) for _ in range(8)])
     for frames in (1, 7, len(rows)):
         state = detector.initial_state()
         drafts.append([])
@@ -217,8 +210,11 @@ def _same_at_every_chunking(path: Path, rows: Array) -> None:
             decided, state = detector.decide(part, ends, state)
             drafts[-1] += decided
     assert drafts[0] == drafts[1] == drafts[2]
-    assert len(drafts[0]) >= 6
+    assert len(drafts[0]) >= 4
     assert all(0 < draft.data["score"] <= 1 for draft in drafts[0])
+    offline = verified_scores(rows[None], {"marvin": load_verifier(path)}, ["marvin"])[0, :, 0]
+    agreed = np.flatnonzero(offline >= easy.score_at(1.0)).tolist()
+    assert {draft.data["end_sample"] // FRAME - 1 for draft in drafts[0]} <= set(agreed)
 
 
 def test_recordings_of_something_else_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
