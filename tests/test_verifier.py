@@ -91,7 +91,7 @@ class Recorder(Verifier):
 
 
 def hear(verifier: Verifier | None, rows: Array, rate: float = 1.0) -> list[Hit]:
-    spotter = Spotter([Wanted(WAYS, rate, 16_000, verifier)], background(4), FRAME)
+    spotter = Spotter([Wanted(WAYS, rate, 16_000, verifier=verifier)], background(4), FRAME)
     state, hits = spotter.initial_state(), []
     for number, row in enumerate(rows, start=1):
         found, state = spotter.step(row, number * FRAME, state)
