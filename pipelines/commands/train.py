@@ -132,7 +132,8 @@ def run(args: argparse.Namespace) -> int:
     finished = progress.step >= recipe.training.steps
     settings = [word for setting in args.settings for word in ("--set", setting)]
     settings += ["--words", args.words] if args.words else []
-    command = shlex.join(["auricle", "train", args.task, *settings])  # no folders: they are this machine's
+    base = ["--recipe", args.recipe.name] if args.recipe else []  # no folders: they are this machine's
+    command = shlex.join(["auricle", "train", args.task, *base, *settings])
     out = args.out or folder / f"{recipe.name}.safetensors"
     digest = write_model(trainer, out, command)
     best = f"best dev score {progress.best:.4f} at step {progress.best_step}"
