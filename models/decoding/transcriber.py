@@ -29,14 +29,14 @@ class Confidence(NamedTuple):
     `python -m auricle.pipelines.word_scores` fits them.
     """
 
-    bias: float = 0.514
-    acoustic: float = 1.194
+    bias: float = 1.340
+    acoustic: float = 0.796
     """Of the acoustic score against the best labels, per phone."""
-    language: float = 0.316
+    language: float = 0.278
     """Of the language score."""
-    behind: float = 0.207
+    behind: float = 0.108
     """Of the distance to the best hypothesis when the word ended, negated."""
-    phones: float = 0.320
+    phones: float = 0.278
     """Of the number of phones."""
 
 
