@@ -59,8 +59,8 @@ LIMITS = {
 - English only; accents as they come in the data.
 """,
     "acoustic": """\
-- It under-fits: it was trained on one core for 97 minutes. Expect about one phone in three to be wrong in
-  clear reading, every second one in strong accents, and nine to fourteen points more in real noise at 10 dB.
+- It under-fits: it was trained on one core. Expect about one phone in three to be wrong in clear reading,
+  every second one in strong accents, and some nine to fourteen points more in real noise at 10 dB.
 - Answers come late by as much as the training found best, not by a fixed number of frames.
 - Trained against a phone bigram (LF-MMI): the most likely label of each frame inserts phones; use a search.
 - English only, mostly read; accents, children and telephones as they come in the data.
