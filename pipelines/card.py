@@ -31,6 +31,7 @@ posteriors, label 0 (blank) for "nothing new". Wake phrases, commands and transc
 LOOKS = {
     "vad": "looked at once.",
     "acoustic": "looked at once.",
+    "acoustic-lstm": "looked at once, and once with the weights of half the training, which shipped before.",
     "keyword": "looked at once.",
     "keyword-gru": """\
 looked at twice.
