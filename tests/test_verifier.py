@@ -219,7 +219,9 @@ def test_events_are_the_same_at_every_chunking_and_as_searched_offline(tmp_path:
 
 def test_recordings_of_something_else_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fitting, "STEPS", 1)
-    monkeypatch.setattr(fitting, "FIT_RATE", 1e-3)  # the made-up background is short: most rates are easily met
+    monkeypatch.setattr(
+        fitting, "FIT_RATE", 1e-3
+    )  # the made-up background is short: most rates are easily met
     quiet = [spoken("", np.random.default_rng(0)) for _ in range(9)]
     take = Take([encode(rows, len(rows))[0] for rows in quiet])
     names = [f"take-{number}.wav" for number in range(9)]
