@@ -20,7 +20,7 @@ from auricle.daemon.utterance import TAIL_SAMPLES, Utterance, UtteranceDetector,
 
 if TYPE_CHECKING:
     from auricle.models.decoding.graph import CommandGraph
-    from auricle.models.decoding.search import SearchState
+    from auricle.models.decoding.search import SearchState, Sentence
     from auricle.models.engine import ModelInfo
 
 logger = logging.getLogger(__name__)
@@ -138,7 +138,10 @@ class CommandDecoder:
         if self._search.settled_frames(state) < self._settle_frames:
             return False
         sentence = self._search.best_sentence(state)
-        return sentence is not None and self._confidence.confidence(sentence) >= self._settings.threshold
+        return sentence is not None and self._score(sentence) >= self._settings.threshold
+
+    def _score(self, sentence: "Sentence") -> float:
+        return self._confidence.confidence(self._confidence.evidence(sentence))
 
     def partial(self, utterance: Utterance, state: "SearchState") -> "tuple[list[Draft], SearchState]":
         """Nothing is said before the end."""
@@ -149,7 +152,7 @@ class CommandDecoder:
         sentence = self._search.best_sentence(state)
         if sentence is None:
             return []
-        score = self._confidence.confidence(sentence)
+        score = self._score(sentence)
         if score < self._settings.threshold:
             text = " ".join(word.word for word in sentence.words)
             logger.debug(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from auricle.configs.section import samples
 from auricle.configs.settings import ClipSettings, Settings, WakeSettings
 from auricle.daemon import event_data
+from auricle.daemon.clips import NEAR
 from auricle.daemon.detectors import Draft, check_phones
 from auricle.models.decoding.background import SUFFIX, Background, load_background
 from auricle.models.decoding.phrases import Way
@@ -150,7 +151,7 @@ class WakeDetector:
     def _draft(self, hit: Hit, sample: int) -> Draft:
         phrase = self.phrases[hit.phrase].phrase
         data = event_data.wake(phrase, hit.score, hit.start_sample, hit.end_sample)
-        return Draft("wake.near" if hit.near else "wake", sample, data, self.model.name)
+        return Draft(NEAR if hit.near else "wake", sample, data, self.model.name)
 
 
 def build_wake_detector(settings: Settings, engine: "Engine") -> WakeDetector:

@@ -112,9 +112,7 @@ def report(found: Sequence[Found], weights: confidence.Evidence, bias: float) ->
 
 def score(found: Sequence[Found], weights: confidence.Evidence, bias: float) -> Reals:
     """The scores `(N,)` of sentences."""
-    logits = np.array([one.evidence for one in found]) @ np.array(weights) + bias
-    scores: Reals = 1 / (1 + np.exp(-np.clip(logits, -50, 50)))
-    return scores
+    return np.array([confidence.confidence(one.evidence, weights, bias) for one in found])
 
 
 def main() -> None:

@@ -6,8 +6,6 @@ others, 2017), so that the student learns to hear through them what the teacher 
 Shape letters: B utterances, N samples, J output frames, V labels.
 """
 
-from pathlib import Path
-
 import torch
 from torch import Tensor
 
@@ -33,7 +31,7 @@ class Teacher:
             ModelError: there is no such model.
             ConfigError: its answers are not what the student is to give.
         """
-        spec, network, _ = load_model(Path(find_model(name, "lstm")))
+        spec, network, _ = load_model(find_model(name, "lstm"))
         for what, own, wanted in (
             ("labels", spec.labels, student.labels),
             ("frame_samples", spec.frame_samples, student.frame_samples),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from babble import LABELS, babble
 
 from auricle.configs import cli
 from auricle.configs.errors import DataError, ModelError
@@ -37,22 +38,13 @@ from auricle.pipelines.evaluate_verifier import verified_scores, without_split
 from auricle.pipelines.verifier_data import Example, Take
 from auricle.pipelines.wake_streams import scan
 
-FRAME, LABELS = 640, 40
+FRAME = 640
 SEARCH = PhraseSearchSettings()
 MODEL = ModelInfo("acoustic-test@cafe0123", "acoustic", phone_labels(BLANK), 4, 2, FrontendConfig(), 1)
 LEXICON = Lexicon({"marvin": (tuple("M AA R V IH N".split()),)})  # noqa: SIM905
 WAYS = ((tuple(INDEX[phone] for phone in "M AA R V IH N".split()),),)  # noqa: SIM905
 TAIL = Tail(np.array([1.0, 0.0], np.float32), 1.0, 0.0, 1.0, 1.0, 1)
 INFO = VerifierInfo("marvin", WAYS, "cafe0123", SEARCH, -30.0)
-
-
-def babble(seed: int, frames: int) -> Array:
-    """Random speech: a phone in every other frame, of varying clarity."""
-    rng = np.random.default_rng(seed)
-    logits = 2 * rng.gumbel(0, 1, (frames, LABELS)).astype(np.float32)
-    logits[np.arange(0, frames, 2), rng.integers(1, LABELS, len(range(0, frames, 2)))] += 8
-    logits[1::2, 0] += 8
-    return np.asarray(logits - np.log(np.exp(logits).sum(1, keepdims=True)), np.float32)
 
 
 def spoken(phones: str, rng: np.random.Generator) -> Array:
@@ -270,3 +262,19 @@ def test_the_command_fits_to_real_recordings(
     assert "8 recordings" in capsys.readouterr().out
     info = load_verifier(out).info
     assert info.phrase == "happy" and info.record["recordings"] == 8
+
+
+def test_frames_are_kept_only_for_verifiers_and_a_new_one_starts_with_silence() -> None:
+    spotter = Spotter([Wanted(WAYS, 1e9, 16_000)], background(2), FRAME)
+    rows = spoken("M AA R V IH N", np.random.default_rng(4))
+    heard, state = [], spotter.initial_state()
+    for number, row in enumerate(rows, start=1):
+        if number == 20:  # in the midst of the phrase
+            assert len(state.heard) == 0
+            verifier = Verifier(INFO, random_weights()[0], TAIL._replace(pivot=-50.0))  # agrees to all
+            spotter.change([Wanted(WAYS, 1e9, 16_000, verifier=verifier)])
+        found, state = spotter.step(row, number * FRAME, state)
+        heard += found
+    heard += spotter.finish(len(rows) * FRAME, state)[0]
+    assert len(state.heard) == len(rows) - 19
+    assert heard

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from babble import LABELS, babble
 from numpy.typing import NDArray
 
 from auricle.configs.errors import ConfigError, ModelError
@@ -21,7 +22,7 @@ from auricle.models.decoding.ways import ways_of
 from auricle.models.lexicon import Lexicon
 
 SETTINGS = PhraseSearchSettings()
-LABELS, FRAME = 40, 640
+FRAME = 640
 ONE_TWO: tuple[Way, ...] = (((5, 6, 7), (8, 8)),)
 OTHER: tuple[Way, ...] = (((9, 10, 11, 12),), ((9, 13, 11, 12),))
 
@@ -41,15 +42,6 @@ def silence(frames: int) -> Array:
     rows = np.log(np.full((frames, LABELS), 1e-4, np.float32))
     rows[:, 0] = 0.0
     return rows
-
-
-def babble(seed: int, frames: int) -> Array:
-    """Random speech: a phone in every other frame, of varying clarity."""
-    rng = np.random.default_rng(seed)
-    logits = 2 * rng.gumbel(0, 1, (frames, LABELS)).astype(np.float32)
-    logits[np.arange(0, frames, 2), rng.integers(1, LABELS, len(range(0, frames, 2)))] += 8
-    logits[1::2, 0] += 8
-    return np.asarray(logits - np.log(np.exp(logits).sum(1, keepdims=True)), np.float32)
 
 
 def background(pieces: int = 40) -> Background:

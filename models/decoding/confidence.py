@@ -40,9 +40,9 @@ def evidence(sentence: Sentence) -> Evidence:
     return Evidence(inside / phones, outside, math.log(phones), contrast / phones)
 
 
-def confidence(sentence: Sentence, weights: Evidence = FITTED, bias: float = BIAS) -> float:
-    """The score of a sentence, 0 to 1."""
-    logit = bias + sum(weight * value for weight, value in zip(weights, evidence(sentence), strict=True))
+def confidence(found: Evidence, weights: Evidence = FITTED, bias: float = BIAS) -> float:
+    """The score of a sentence, 0 to 1, from its evidence."""
+    logit = bias + sum(weight * value for weight, value in zip(weights, found, strict=True))
     return 1 / (1 + math.exp(-max(-50.0, min(50.0, logit))))
 
 

@@ -68,7 +68,7 @@ class SpotterState(NamedTuple):
     blocked_until: dict[tuple[Way, ...], int]  # a phrase is not heard again before this sample
     near: dict[tuple[Way, ...], Pending]  # the best below its threshold
     near_from: dict[tuple[Way, ...], int]  # the next near miss begins at this sample or later
-    heard: Array  # (K, V), the newest frames, for verifiers
+    heard: Array  # (K, V), the newest frames, where a phrase has a verifier
 
 
 class Listening(NamedTuple):
@@ -118,6 +118,7 @@ class Spotter:
     def use(self, listening: Listening) -> None:
         """Listens for what was prepared, from the next frame on."""
         self.wanted, self.tails, self.search, self._thresholds, self._near = listening
+        self._verifies = any(entry.verifier for entry in self.wanted)
 
     def least_rate(self, phrase: int) -> float:
         """False accepts per hour of a phrase if only what fits it perfectly is heard."""
@@ -136,8 +137,10 @@ class Spotter:
             return [], state
         frame = state.paths.frame
         found, paths = self.search.step(log_probs[None], state.paths)
-        newest = np.concatenate([state.heard[1 - MOST_FRAMES :], log_probs[None]])
-        state = state._replace(paths=paths, heard=newest)
+        state = state._replace(paths=paths)
+        if self._verifies:
+            newest = np.concatenate([state.heard[1 - MOST_FRAMES :], log_probs[None]])
+            state = state._replace(heard=newest)
         pending, near = dict(state.pending), dict(state.near)
         for number in np.flatnonzero(found.score[0] >= self._near).tolist():
             ways, raw = self.wanted[number].ways, float(found.score[0, number])
@@ -161,7 +164,14 @@ class Spotter:
     def _settled(
         self, end_sample: int, state: SpotterState, wait_frames: int = SETTLE_FRAMES
     ) -> tuple[list[Hit], SpotterState]:
-        """Reports the pending phrases that will not become better."""
+        """Reports the pending phrases, and near misses, that will not become better."""
+        hits, state = self._phrases_settled(end_sample, state, wait_frames)
+        near, state = self._near_settled(end_sample, state, NEAR_FRAMES if wait_frames else 0)
+        return hits + near, state
+
+    def _phrases_settled(
+        self, end_sample: int, state: SpotterState, wait_frames: int
+    ) -> tuple[list[Hit], SpotterState]:
         hits = []
         for number, entry in enumerate(self.wanted if state.pending else ()):
             best = state.pending.get(entry.ways)
@@ -181,14 +191,17 @@ class Spotter:
                 near=_without(entry.ways, state.near),
                 blocked_until={**state.blocked_until, entry.ways: end_sample + entry.refractory_samples},
             )
+        return hits, state
+
+    def _near_settled(
+        self, end_sample: int, state: SpotterState, wait_frames: int
+    ) -> tuple[list[Hit], SpotterState]:
+        hits = []
         for number, entry in enumerate(self.wanted if state.near else ()):
             best = state.near.get(entry.ways)
-            wait = NEAR_FRAMES if wait_frames else 0
-            if (
-                best is None
-                or entry.ways in state.pending
-                or end_sample - best.end_sample < wait * self._frame_samples
-            ):
+            if best is None or entry.ways in state.pending:
+                continue
+            if end_sample - best.end_sample < wait_frames * self._frame_samples:
                 continue
             hits.append(self._hit(number, best, best.raw)._replace(near=True))
             state = state._replace(

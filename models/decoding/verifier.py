@@ -195,7 +195,8 @@ def cut(codes: Codes, candidate: Candidate) -> Codes:
     end = candidate.frame + 1 + AFTER_FRAMES
     begin = max(candidate.start - BEFORE_FRAMES, end - MOST_FRAMES)
     found = silence(end - begin, codes.shape[1])
-    first, last = max(begin, 0), min(end, len(codes))
+    first = max(begin, 0)
+    last = max(first, min(end, len(codes)))
     found[first - begin : last - begin] = codes[first:last]
     return found
 

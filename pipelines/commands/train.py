@@ -90,8 +90,11 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.task == "lm":
         return _train_lm(args)
-    if args.task == "wake":
-        return _train_wake(args)
+    return _train_wake(args) if args.task == "wake" else _train_network(args)
+
+
+def _train_network(args: argparse.Namespace) -> int:
+    """Trains a network by a recipe and writes it with its record."""
     from auricle.pipelines.recipe import as_table
 
     recipe = _recipe(args)
@@ -130,18 +133,23 @@ def run(args: argparse.Namespace) -> int:
     if not processes.is_first:
         return 0
     finished = progress.step >= recipe.training.steps
-    settings = [word for setting in args.settings for word in ("--set", setting)]
-    settings += ["--words", args.words] if args.words else []
-    base = ["--recipe", args.recipe.name] if args.recipe else []  # no folders: they are this machine's
-    command = shlex.join(["auricle", "train", args.task, *base, *settings])
     out = args.out or folder / f"{recipe.name}.safetensors"
-    digest = write_model(trainer, out, command)
+    digest = write_model(trainer, out, _command(args))
     best = f"best dev score {progress.best:.4f} at step {progress.best_step}"
     print(f"{recipe.name}: {progress.step} steps, {best}")
     print(f"{out} ({digest}); log and curve in {folder}")
     if not finished:
         print("stopped before the recipe's end: the same command continues")
     return 0
+
+
+def _command(args: argparse.Namespace) -> str:
+    """The command for the model's record, without folders, which are this machine's."""
+    words = ["auricle", "train", args.task]
+    words += ["--recipe", args.recipe.name] if args.recipe else []
+    words += [word for setting in args.settings for word in ("--set", setting)]
+    words += ["--words", args.words] if args.words else []
+    return shlex.join(words)
 
 
 def _train_lm(args: argparse.Namespace) -> int:
