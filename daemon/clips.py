@@ -137,9 +137,15 @@ class ClipWriter:
         self._try(None)
         while (clip := self._waiting.get()) is not None:
             self._failed += not self._try(clip)
-            if self._late > self._told_late and self._waiting.empty():
-                self._told_late = self._late
-                logger.warning("%d clips were dropped so far: %s is too slow", self._late, self._folder)
+            if self._waiting.empty():
+                self._tell_late()
+        self._tell_late()
+
+    def _tell_late(self) -> None:
+        """Tells of clips for which there was no room, once for those that were lost together."""
+        if self._late > self._told_late:
+            self._told_late = self._late
+            logger.warning("%d clips were dropped so far: %s is too slow", self._late, self._folder)
 
     def _try(self, clip: Clip | None) -> bool:
         """Writes a clip, or only makes the folder; tells the first failure, and when it works again."""
