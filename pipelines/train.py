@@ -16,9 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from auricle.configs.errors import ConfigError, DataError
+from auricle.configs.errors import DataError
 from auricle.models import state as states
-from auricle.models.checkpoint import load_model
 from auricle.models.frontend import LogMel
 from auricle.models.network import Network, NetworkState
 from auricle.pipelines.acoustic_task import AcousticTask
@@ -29,8 +28,9 @@ from auricle.pipelines.curves import RunLog, progress_bar
 from auricle.pipelines.optimisers import learning_rate, make_optimisers
 from auricle.pipelines.parallel import Processes
 from auricle.pipelines.recipe import Recipe, as_table, build
+from auricle.pipelines.start import start_from_model
 from auricle.pipelines.tasks import KeywordTask, Task, VadTask
-from auricle.pipelines.units import narrowed, widened
+from auricle.pipelines.units import narrowed
 
 TASKS: dict[str, type[VadTask] | type[KeywordTask] | type[AcousticTask]] = {
     "vad": VadTask,
@@ -47,9 +47,10 @@ def prepare_process(threads: int) -> None:
     torch.set_num_threads(threads)
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):  # glibc: giving big blocks back after each step doubles a step's time
-        trim_threshold, top_pad, mmap_threshold = -1, -2, -3
-        for option, size in ((mmap_threshold, 1 << 30), (trim_threshold, (1 << 31) - 1), (top_pad, 1 << 28)):
-            libc.mallopt(option, size)
+        trim_threshold, top_pad, mmap_threshold, most_arenas = -1, -2, -3, -8
+        sizes = {mmap_threshold: 1 << 30, trim_threshold: (1 << 31) - 1, top_pad: 1 << 28}
+        for option, value in (sizes | {most_arenas: 1}).items():  # gradients come from a thread of their own
+            libc.mallopt(option, value)
 
 
 @dataclass
@@ -103,7 +104,7 @@ class Trainer:
         shape = replace(recipe.network, labels=recipe.network.labels + self.task.extra_outputs)
         self.network = Network(shape)
         if recipe.training.start:
-            self.network.load_state_dict(widened(_start_weights(recipe), self.network))
+            start_from_model(self.network, recipe)
         else:
             self.task.prepare(self.network)
         self.network.to(self.device)
@@ -274,21 +275,6 @@ class Trainer:
     def hours_heard(self) -> float:
         """Audio that the network was trained on so far, hours."""
         return self.audio.hours_heard(self.progress.step)
-
-
-def _start_weights(recipe: Recipe) -> dict[str, Tensor]:
-    """The weights of the model file that training begins with.
-
-    Raises:
-        ConfigError: the model has another shape, or other features.
-    """
-    spec, network, _ = load_model(Path(recipe.training.start))
-    if spec.network != recipe.network or spec.frontend != recipe.frontend:
-        raise ConfigError(
-            f"training.start: {recipe.training.start} has {spec.network} on {spec.frontend}, the recipe "
-            f"{recipe.network} on {recipe.frontend}: give the recipe the shape of the model"
-        )
-    return network.state_dict()
 
 
 def _move(batch: Batch, device: torch.device) -> Batch:
