@@ -188,6 +188,11 @@ class Settings(Section):
     spectrum: SpectrumSettings = Field(default_factory=SpectrumSettings)
     latency: LatencySettings = Field(default_factory=LatencySettings)
 
+    @property
+    def hears_phones(self) -> bool:
+        """Whether commands or transcripts run the acoustic model anyhow."""
+        return self.commands.enabled or (self.transcript.enabled and not self.transcript.model)
+
     @model_validator(mode="after")
     def _streams_fit_together(self) -> Self:
         stdin_names = [name for name, stream in self.streams.items() if stream.source == "stdin"]

@@ -221,10 +221,15 @@ def _wanted(model: "ModelInfo", labels: Sequence[str]) -> tuple[int, ...]:
     return tuple(model.labels.index(label) for label in labels or words)
 
 
-def build_detectors(settings: Settings, engine: "Engine") -> list[Detector]:
+def build_detectors(settings: Settings, engine: "Engine", reloads: bool = False) -> list[Detector]:
     """Loads the models that the settings ask for, each with its detector.
 
     Detectors that listen to others come after them.
+
+    Args:
+        settings: what is asked for.
+        engine: runs the models.
+        reloads: wake phrases may come later: where phones are heard anyhow, be ready for the first one.
 
     Raises:
         ModelError: a model is missing, damaged, or of the wrong kind.
@@ -236,10 +241,14 @@ def build_detectors(settings: Settings, engine: "Engine") -> list[Detector]:
     if settings.keyword.enabled:
         model = engine.load(settings.keyword.model, settings.keyword.cell)
         detectors.append(KeywordDetector(model, settings.keyword))
-    if settings.wake:
+    if settings.wake or (reloads and settings.hears_phones):
         from auricle.daemon.wake import build_wake_detector
 
-        detectors.append(build_wake_detector(settings, engine))
+        try:
+            detectors.append(build_wake_detector(settings, engine))
+        except ModelError:
+            if settings.wake:
+                raise
     if settings.commands.enabled:
         from auricle.daemon.command_decoder import command_detector
 

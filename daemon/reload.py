@@ -113,7 +113,8 @@ class Reloader:
                 self._found = settings, self._wake.prepare(settings.wake, lexicon)
             elif settings.wake:
                 raise ConfigError(
-                    "wake: the daemon was started without wake phrases and loaded no model for them; start "
+                    "wake: the daemon was started with nothing that hears phones (wake phrases, commands, "
+                    "transcripts), or with an acoustic model that is not calibrated for wake phrases; start "
                     "it anew"
                 )
             else:

@@ -77,7 +77,7 @@ class Daemon:
         self._arrivals: deque[Source] = deque()  # new remote streams, from the ingress thread
         self._ingress: IngressServer | None = None
         self._closed_frames = 0
-        detectors = tuple(build_detectors(settings, engine))
+        detectors = tuple(build_detectors(settings, engine, reloads=origin is not None))
         self._models = sorted({detector.model.name for detector in detectors})
         bus = settings.bus
         self._publisher = publisher or Publisher(bus.endpoints, bus.hwm, bus.sndbuf_bytes)

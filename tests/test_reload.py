@@ -16,10 +16,11 @@ from tone_engine import ACOUSTIC, RATE, ToneEngine, speak
 from auricle.configs.errors import AuricleError
 from auricle.configs.loader import load
 from auricle.configs.settings import Settings, StreamSettings
-from auricle.daemon import reload, service
+from auricle.daemon import reload, service, wake
 from auricle.daemon.bus import RecordingPublisher
 from auricle.daemon.client import Subscriber
 from auricle.daemon.commands import run as run_command
+from auricle.daemon.detectors import build_detectors
 from auricle.daemon.events import Event, Sequencer
 from auricle.daemon.reload import Origin, Reloader
 from auricle.daemon.ring import Span
@@ -151,10 +152,35 @@ def test_what_needs_a_new_start_is_named(config: Path, caplog: pytest.LogCapture
     assert "changes of [endpoint] are used when" in caplog.text and "listening for 'sheila'" in caplog.text
 
 
-def test_the_first_phrase_needs_a_new_start(config: Path) -> None:
-    watching = Reloader(load(config, ["wake=[]"]), Origin(lambda: load(config), config), ())
+def test_a_first_phrase_is_listened_for_where_phones_are_heard_anyhow(
+    engine: ToneEngine, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wake, "load_background", lambda path, model: background())
+    (tmp_path / "my.yaml").write_text('intents:\n  Nod: {data: [{sentences: ["nod twice"]}]}\n')
+    commands = ["commands.enabled=true", f"commands.grammar={tmp_path / 'my.yaml'}"]
+    settings = load(config, ["wake=[]", "vad.enabled=true", *commands])
+    assert not [one for one in build_detectors(settings, engine) if isinstance(one, WakeDetector)]
+    found = build_detectors(settings, engine, reloads=True)
+    watching = Reloader(settings, Origin(lambda: load(config), config), found)
+    (first,) = (one for one in found if isinstance(one, WakeDetector))
+    heard = Heard(engine, settings, first)
+    heard.feed(RATE // 4)
     watching.ask()
-    assert "started without wake phrases" in str(outcome(watching))
+    assert outcome(watching) is True and watching.phrases == ["marvin"]
+    heard.feed(len(TALK))
+    assert [phrase for phrase, *_ in heard.wakes()] == ["marvin", "marvin"]
+
+
+def test_without_an_acoustic_model_or_its_calibration_the_first_phrase_needs_a_new_start(
+    engine: ToneEngine, config: Path
+) -> None:
+    transcripts = ["vad.enabled=true", "transcript.enabled=true"]
+    for settings in ([], transcripts):
+        each = load(config, ["wake=[]", *settings])
+        found = build_detectors(each, engine, reloads=True)
+        watching = Reloader(each, Origin(lambda: load(config), config), found)
+        watching.ask()
+        assert "start it anew" in str(outcome(watching))
 
 
 def test_pronunciations_are_read_again_when_asked(engine: ToneEngine, config: Path, tmp_path: Path) -> None:
@@ -208,7 +234,7 @@ def test_a_running_daemon(
             "ingress.accept=any",
         ],
     )
-    monkeypatch.setattr(service, "build_detectors", lambda settings, engine: [detector(settings)])
+    monkeypatch.setattr(service, "build_detectors", lambda settings, engine, reloads: [detector(settings)])
     read = lambda: load(config).replace(  # noqa: E731
         **{name: getattr(settings, name) for name in ("bus", "ingress", "streams")}
     )

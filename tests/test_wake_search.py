@@ -22,6 +22,8 @@ from auricle.models.decoding.ways import ways_of
 from auricle.models.lexicon import Lexicon
 
 SETTINGS = PhraseSearchSettings()
+SURE = replace(SETTINGS, doubt_cost=0.0)
+"""However unsure the model is, it costs nothing."""
 FRAME = 640
 ONE_TWO: tuple[Way, ...] = (((5, 6, 7), (8, 8)),)
 OTHER: tuple[Way, ...] = (((9, 10, 11, 12),), ((9, 13, 11, 12),))
@@ -68,31 +70,49 @@ def hear(
 
 
 def test_what_the_model_writes_down_costs_only_its_gaps() -> None:
-    found = scores(PhraseSearch([ONE_TWO], SETTINGS), spoken(5, 6, 7, 8, 8))
+    found = scores(PhraseSearch([ONE_TWO], SURE), spoken(5, 6, 7, 8, 8))
     cost = 3 * SETTINGS.gap_cost + SETTINGS.pause_cost  # blanks between five phones, one of them a pause
     assert found[-1, 0] == pytest.approx(-cost, abs=1e-4)
     assert (found[:-1, 0] < -SETTINGS.most / 2).all()
 
 
 def test_a_double_phone_needs_a_blank_between() -> None:
-    whole = scores(PhraseSearch([ONE_TWO], SETTINGS), spoken(5, 6, 7, 8))[-1, 0]
+    whole = scores(PhraseSearch([ONE_TWO], SURE), spoken(5, 6, 7, 8))[-1, 0]
     assert whole <= -SETTINGS.most + 1
 
 
 def test_a_wrong_phone_costs_no_more_than_the_most() -> None:
-    right = scores(PhraseSearch([ONE_TWO], SETTINGS), spoken(5, 6, 7, 8, 8))[-1, 0]
-    wrong = scores(PhraseSearch([ONE_TWO], SETTINGS), spoken(5, 20, 7, 8, 8))[-1, 0]
+    right = scores(PhraseSearch([ONE_TWO], SURE), spoken(5, 6, 7, 8, 8))[-1, 0]
+    wrong = scores(PhraseSearch([ONE_TWO], SURE), spoken(5, 20, 7, 8, 8))[-1, 0]
     assert right - SETTINGS.most - 0.01 <= wrong < right - SETTINGS.most / 2
 
 
 def test_beginning_in_the_middle_of_speech_costs_more() -> None:
-    search = PhraseSearch([ONE_TWO], SETTINGS)
+    search = PhraseSearch([ONE_TWO], SURE)
     alone = scores(search, spoken(5, 6, 7, 8, 8))[-1, 0]
     after = scores(search, spoken(20, 21, 22, 5, 6, 7, 8, 8))[-1, 0]
     assert after == pytest.approx(alone - SETTINGS.onset_cost, abs=1e-4)
     pause = np.concatenate([spoken(20, 21, 22), spoken(5, 6, 7, 8, 8, gap=SETTINGS.onset_frames + 2)])
-    much = replace(SETTINGS, gap_cost=0.0, pause_cost=0.0)
+    much = replace(SURE, gap_cost=0.0, pause_cost=0.0)
     assert scores(PhraseSearch([ONE_TWO], much), pause)[-1, 0] == pytest.approx(0, abs=1e-4)
+
+
+def test_a_phrase_costs_more_the_less_sure_the_model_was_of_it() -> None:
+    clear, vague = spoken(5, 6, 7, 8, 8, sure=0.99), spoken(5, 6, 7, 8, 8, sure=0.3)
+    free, dear = (
+        [scores(PhraseSearch([ONE_TWO], one), rows)[-1, 0] for rows in (clear, vague)]
+        for one in (SURE, SETTINGS)
+    )
+    assert free[1] == pytest.approx(free[0], abs=0.2)  # the best labels are the same
+    assert dear[0] - dear[1] > SETTINGS.doubt_cost / 2
+    # A mean over frames: a longer path is not dearer for being longer.
+    longer = scores(
+        PhraseSearch([(((5, 6, 7, 8, 9, 10, 11, 12, 13, 14),),)], SETTINGS), spoken(*range(5, 15), sure=0.3)
+    )[-1, 0]
+    assert longer - dear[1] > -SETTINGS.doubt_cost / 2
+    # What was heard before the phrase, or how surely nothing was heard, does not count.
+    later = scores(PhraseSearch([ONE_TWO], SETTINGS), np.concatenate([babble(3, 80), silence(40), clear]))
+    assert later[-1, 0] == pytest.approx(dear[0], abs=0.05)
 
 
 def test_any_way_to_say_it_will_do() -> None:

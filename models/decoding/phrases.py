@@ -3,8 +3,9 @@
 Each way to say a phrase is a chain of phones with optional blanks between them, as CTC models answer. A path
 may enter a chain at any frame; every frame costs what its label lies below the best label of that frame, so a
 path that costs nothing is what the model itself would have written down. The score of a phrase at a frame is
-minus the cost of the cheapest path that ends there: 0 is perfect. All chains lie side by side in one vector,
-so a frame takes the same dozen operations whatever the number of phrases.
+minus the cost of the cheapest path that ends there, and minus what it costs that the model was unsure on the way:
+where all labels are about as likely, as in noise, any phrase fits. 0 is perfect. All chains lie side by side in
+one vector, so a frame takes the same dozen operations whatever the number of phrases.
 
 Shape letters: B streams, V labels, N places in all chains, W ways to say phrases, P phrases, K frames.
 """
@@ -25,6 +26,8 @@ Way = tuple[Word, ...]
 """One way to say a phrase, word by word."""
 
 NEVER = np.float32(-1e9)
+DOUBT_FRAMES = 100
+"""Of a longer path only so many of the newest frames are asked how sure the model was."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class PhraseSearchSettings:
     """Of beginning where someone already speaks: phrases that are meant begin after silence."""
     onset_frames: int = 8
     """Frames before the first phone that should be silent."""
+    doubt_cost: float = 8.0
+    """Of each nat by which the best label falls short of certain, on average over the frames that name a phone."""
 
 
 class SearchState(NamedTuple):
@@ -50,7 +55,9 @@ class SearchState(NamedTuple):
 
     score: Array  # (B, N), of the best path into each place
     start: NDArray[np.int64]  # (B, N), number of the frame where that path began
-    spoken: NDArray[np.bool_]  # (B, K), whether each of the newest frames named a phone, newest last
+    spoken: NDArray[np.bool_]  # (B, K'), whether each of the newest frames named a phone, newest last
+    naming: Array  # (B, K), probability that each of the newest frames names a phone
+    doubt: Array  # (B, K), that times how far its best label was from certain, in nats
     frame: int  # number of the next frame
 
 
@@ -128,7 +135,8 @@ class PhraseSearch:
         """State of streams that have heard nothing."""
         score = np.full((streams, self.places), NEVER, np.float32)
         spoken = np.zeros((streams, self.settings.onset_frames), np.bool_)
-        return SearchState(score, np.zeros(score.shape, np.int64), spoken, 0)
+        nothing = np.zeros((streams, DOUBT_FRAMES), np.float32)
+        return SearchState(score, np.zeros(score.shape, np.int64), spoken, nothing, nothing, 0)
 
     def step(self, log_probs: Array, state: SearchState) -> tuple[Found, SearchState]:
         """Takes one frame of each stream `(B, V)`; the old state stays as it was."""
@@ -151,11 +159,14 @@ class PhraseSearch:
             origin = np.where(better, start[:, source], origin)
         best = best + heard
         spoken = np.concatenate([state.spoken[:, 1:], (best_label != BLANK_INDEX)[:, None]], 1)
+        naming, doubt = _newest(shifted, state)
         ended = best[:, self._ends]  # (B, P, ways)
         place = self._ends[self._each, ended.argmax(2)]  # (B, P), the best end of each phrase
         stream = np.arange(streams)[:, None]
         found = Found(best[stream, place], origin[stream, place])
-        return found, SearchState(best, origin, spoken, state.frame + 1)
+        unsure = settings.doubt_cost * _mean_doubt(naming, doubt, state.frame + 1 - found.start)
+        after = SearchState(best, origin, spoken, naming, doubt, state.frame + 1)
+        return found._replace(score=found.score - unsure), after
 
     def forget(self, phrase: int, state: SearchState) -> SearchState:
         """Gives up all paths through a phrase: what was heard of it is used up."""
@@ -170,4 +181,26 @@ class PhraseSearch:
             if ways in other.phrases:
                 old = other.spans[other.phrases.index(ways)]
                 fresh.score[:, span], fresh.start[:, span] = state.score[:, old], state.start[:, old]
-        return fresh._replace(spoken=state.spoken, frame=state.frame)
+        return fresh._replace(spoken=state.spoken, naming=state.naming, doubt=state.doubt, frame=state.frame)
+
+
+def _newest(below: Array, state: SearchState) -> tuple[Array, Array]:
+    """What is remembered of the newest frames after one more.
+
+    Args:
+        below: how far each label of the frame lies below the best one, as a log-probability, `(B, V)`.
+        state: what was remembered before.
+    """
+    likely = np.exp(below)
+    total = likely.sum(1)
+    names = 1 - likely[:, BLANK_INDEX] / total
+    naming = np.concatenate([state.naming[:, 1:], names[:, None]], 1)
+    return naming, np.concatenate([state.doubt[:, 1:], (names * np.log(total))[:, None]], 1)
+
+
+def _mean_doubt(naming: Array, doubt: Array, frames: NDArray[np.int64]) -> Array:
+    """Mean doubt of the newest `frames` `(B, P)` that name a phone, with one frame of no doubt beside them."""
+    back = np.minimum(frames, naming.shape[1]) - 1
+    named, doubted = (np.cumsum(newest[:, ::-1], 1, dtype=np.float32) for newest in (naming, doubt))
+    mean: Array = np.take_along_axis(doubted, back, 1) / (np.take_along_axis(named, back, 1) + np.float32(1))
+    return mean

@@ -15,8 +15,8 @@ from auricle.models.decoding.verifier import MOST_FRAMES, Candidate, Verifier, c
 
 SETTLE_FRAMES = 2
 """A phrase is reported once its score has not risen for so many frames: then its last phone is in."""
-BEST_SCORE = -0.05
-"""Nothing can score above 0: a threshold beyond is lowered to here."""
+BEST_SCORE = -1.0
+"""Hardly anything scores higher, not even what fits perfectly: a threshold beyond is lowered to here."""
 NEAR_FRAMES = 25
 """A near miss is one if the phrase is not heard within so many frames after it."""
 
@@ -129,9 +129,13 @@ class Spotter:
         nothing = np.zeros((0, self._background.codes.shape[2]), np.float32)
         return SpotterState(self.search, self.search.initial_state(), {}, {}, {}, {}, nothing)
 
+    def is_current(self, state: SpotterState) -> bool:
+        """Whether a state belongs to the phrases that are listened for now."""
+        return state.search is self.search
+
     def step(self, log_probs: Array, end_sample: int, state: SpotterState) -> tuple[list[Hit], SpotterState]:
         """Takes one frame `(V,)` that ends at a sample."""
-        if state.search is not self.search:
+        if not self.is_current(state):
             state = state._replace(search=self.search, paths=self.search.adopt(state.search, state.paths))
         if not self.wanted:
             return [], state
