@@ -48,7 +48,7 @@ def start_from_model(network: Network, recipe: Recipe) -> None:
 
 
 def deepened(weights: dict[str, Tensor], network: Network, layers: int) -> dict[str, Tensor]:
-    """Weights of a residual stack of so many layers, completed to those of a deeper network that does the same."""
+    """Weights of a residual stack of so many layers, completed: the deeper network does the same."""
     deeper = network.config.layers
     found = {}
     for name, value in weights.items():

@@ -3,9 +3,9 @@
 Each way to say a phrase is a chain of phones with optional blanks between them, as CTC models answer. A path
 may enter a chain at any frame; every frame costs what its label lies below the best label of that frame, so a
 path that costs nothing is what the model itself would have written down. The score of a phrase at a frame is
-minus the cost of the cheapest path that ends there, and minus what it costs that the model was unsure on the way:
-where all labels are about as likely, as in noise, any phrase fits. 0 is perfect. All chains lie side by side in
-one vector, so a frame takes the same dozen operations whatever the number of phrases.
+minus the cost of the cheapest path that ends there, and minus a cost for how unsure the model was on the way:
+where many labels are about as likely, as in noise, any phrase fits. 0 is perfect. All chains lie side by side
+in one vector, so a frame takes the same few operations whatever the number of phrases.
 
 Shape letters: B streams, V labels, N places in all chains, W ways to say phrases, P phrases, K frames.
 """
@@ -47,7 +47,7 @@ class PhraseSearchSettings:
     onset_frames: int = 8
     """Frames before the first phone that should be silent."""
     doubt_cost: float = 8.0
-    """Of each nat by which the best label falls short of certain, on average over the frames that name a phone."""
+    """Of each nat by which the best label falls short of certain, mean over the frames that name a phone."""
 
 
 class SearchState(NamedTuple):
@@ -199,7 +199,7 @@ def _newest(below: Array, state: SearchState) -> tuple[Array, Array]:
 
 
 def _mean_doubt(naming: Array, doubt: Array, frames: NDArray[np.int64]) -> Array:
-    """Mean doubt of the newest `frames` `(B, P)` that name a phone, with one frame of no doubt beside them."""
+    """Mean doubt of those of the newest `frames` `(B, P)` that name a phone, and of one without doubt."""
     back = np.minimum(frames, naming.shape[1]) - 1
     named, doubted = (np.cumsum(newest[:, ::-1], 1, dtype=np.float32) for newest in (naming, doubt))
     mean: Array = np.take_along_axis(doubted, back, 1) / (np.take_along_axis(named, back, 1) + np.float32(1))
