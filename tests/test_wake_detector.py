@@ -113,12 +113,12 @@ def test_a_higher_threshold_hears_less() -> None:
 
 
 def test_a_weak_phrase_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    rows = np.log(np.tile(posterior("_ " * 15 + "AH HH _ _ _"), (500, 1)))
+    rows = np.log(np.tile(posterior("_ " * 15 + "AH AH HH _ _ _"), (500, 1)))
     weak = Background(encode(rows, 500), background().info)
     with caplog.at_level(logging.WARNING):
         found = WakeDetector(MODEL, [WakeSettings(phrase="x", pronunciations=("AH",))], weak, LEXICON)
     assert "too easily mistaken" in caplog.text
-    assert len(run(found, posterior("_ " * 15 + "AH _ _ _ _"), 4)) == 1  # what fits perfectly is heard
+    assert len(run(found, posterior("_ " * 15 + "AH AH _ _ _ _"), 4)) == 1  # what fits perfectly is heard
 
 
 def test_another_kind_of_model_is_refused() -> None:

@@ -22,8 +22,8 @@ from auricle.models.decoding.ways import ways_of
 from auricle.models.lexicon import Lexicon
 
 SETTINGS = PhraseSearchSettings()
-SURE = replace(SETTINGS, doubt_cost=0.0)
-"""However unsure the model is, it costs nothing."""
+PLAIN = replace(SETTINGS, doubt_cost=0.0, slow_cost=0.0, faint_cost=0.0)
+"""Only what labels cost in their frames."""
 FRAME = 640
 ONE_TWO: tuple[Way, ...] = (((5, 6, 7), (8, 8)),)
 OTHER: tuple[Way, ...] = (((9, 10, 11, 12),), ((9, 13, 11, 12),))
@@ -70,30 +70,30 @@ def hear(
 
 
 def test_what_the_model_writes_down_costs_only_its_gaps() -> None:
-    found = scores(PhraseSearch([ONE_TWO], SURE), spoken(5, 6, 7, 8, 8))
+    found = scores(PhraseSearch([ONE_TWO], PLAIN), spoken(5, 6, 7, 8, 8))
     cost = 3 * SETTINGS.gap_cost + SETTINGS.pause_cost  # blanks between five phones, one of them a pause
     assert found[-1, 0] == pytest.approx(-cost, abs=1e-4)
     assert (found[:-1, 0] < -SETTINGS.most / 2).all()
 
 
 def test_a_double_phone_needs_a_blank_between() -> None:
-    whole = scores(PhraseSearch([ONE_TWO], SURE), spoken(5, 6, 7, 8))[-1, 0]
+    whole = scores(PhraseSearch([ONE_TWO], PLAIN), spoken(5, 6, 7, 8))[-1, 0]
     assert whole <= -SETTINGS.most + 1
 
 
 def test_a_wrong_phone_costs_no_more_than_the_most() -> None:
-    right = scores(PhraseSearch([ONE_TWO], SURE), spoken(5, 6, 7, 8, 8))[-1, 0]
-    wrong = scores(PhraseSearch([ONE_TWO], SURE), spoken(5, 20, 7, 8, 8))[-1, 0]
+    right = scores(PhraseSearch([ONE_TWO], PLAIN), spoken(5, 6, 7, 8, 8))[-1, 0]
+    wrong = scores(PhraseSearch([ONE_TWO], PLAIN), spoken(5, 20, 7, 8, 8))[-1, 0]
     assert right - SETTINGS.most - 0.01 <= wrong < right - SETTINGS.most / 2
 
 
 def test_beginning_in_the_middle_of_speech_costs_more() -> None:
-    search = PhraseSearch([ONE_TWO], SURE)
+    search = PhraseSearch([ONE_TWO], PLAIN)
     alone = scores(search, spoken(5, 6, 7, 8, 8))[-1, 0]
     after = scores(search, spoken(20, 21, 22, 5, 6, 7, 8, 8))[-1, 0]
     assert after == pytest.approx(alone - SETTINGS.onset_cost, abs=1e-4)
     pause = np.concatenate([spoken(20, 21, 22), spoken(5, 6, 7, 8, 8, gap=SETTINGS.onset_frames + 2)])
-    much = replace(SURE, gap_cost=0.0, pause_cost=0.0)
+    much = replace(PLAIN, gap_cost=0.0, pause_cost=0.0)
     assert scores(PhraseSearch([ONE_TWO], much), pause)[-1, 0] == pytest.approx(0, abs=1e-4)
 
 
@@ -101,7 +101,7 @@ def test_a_phrase_costs_more_the_less_sure_the_model_was_of_it() -> None:
     clear, vague = spoken(5, 6, 7, 8, 8, sure=0.99), spoken(5, 6, 7, 8, 8, sure=0.3)
     free, dear = (
         [scores(PhraseSearch([ONE_TWO], one), rows)[-1, 0] for rows in (clear, vague)]
-        for one in (SURE, SETTINGS)
+        for one in (PLAIN, SETTINGS)
     )
     assert free[1] == pytest.approx(free[0], abs=0.2)  # the best labels are the same
     assert dear[0] - dear[1] > SETTINGS.doubt_cost / 2
@@ -113,6 +113,19 @@ def test_a_phrase_costs_more_the_less_sure_the_model_was_of_it() -> None:
     # What was heard before the phrase, or how surely nothing was heard, does not count.
     later = scores(PhraseSearch([ONE_TWO], SETTINGS), np.concatenate([babble(3, 80), silence(40), clear]))
     assert later[-1, 0] == pytest.approx(dear[0], abs=0.05)
+
+
+def test_a_drawn_out_path_costs_more_and_so_do_phones_that_are_hardly_named() -> None:
+    quick, slow = (spoken(5, 6, 7, 8, 8, gap=gap, sure=0.99) for gap in (1, 6))
+    only_slow = replace(PLAIN, slow_cost=SETTINGS.slow_cost, gap_cost=0.0)
+    found = [scores(PhraseSearch([ONE_TWO], only_slow), rows)[-1, 0] for rows in (quick, slow)]
+    frames = len(slow) - 6  # from the first phone on
+    expected = SETTINGS.slow_cost * (frames / 5 - SETTINGS.slow_frames)
+    assert found[0] - found[1] == pytest.approx(expected, abs=0.1)
+    only_faint = replace(PLAIN, faint_cost=SETTINGS.faint_cost)
+    held = np.repeat(quick, np.where(quick.argmax(1) > 0, 2, 1), axis=0)  # each phone for two frames
+    found = [scores(PhraseSearch([ONE_TWO], only_faint), rows)[-1, 0] for rows in (quick, held)]
+    assert found[1] - found[0] == pytest.approx(SETTINGS.faint_cost * (SETTINGS.clear_frames - 1), abs=0.4)
 
 
 def test_any_way_to_say_it_will_do() -> None:
@@ -207,8 +220,8 @@ def test_codes_keep_what_matters_of_the_posteriors() -> None:
     coarse = Background(encode(heard, 1000), info).search(search)[0]
     exact = scores(search, heard)
     high = exact > np.quantile(exact, 0.98, axis=0)
-    assert np.abs(coarse - exact)[high].max() < 4.0
-    assert np.abs(coarse - exact)[high].mean() < 0.7
+    assert np.abs(coarse - exact)[high].max() < 7.0
+    assert np.abs(coarse - exact)[high].mean() < 1.0
 
 
 def test_ways_come_from_the_lexicon_or_the_user() -> None:

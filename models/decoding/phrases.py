@@ -3,9 +3,10 @@
 Each way to say a phrase is a chain of phones with optional blanks between them, as CTC models answer. A path
 may enter a chain at any frame; every frame costs what its label lies below the best label of that frame, so a
 path that costs nothing is what the model itself would have written down. The score of a phrase at a frame is
-minus the cost of the cheapest path that ends there, and minus a cost for how unsure the model was on the way:
-where many labels are about as likely, as in noise, any phrase fits. 0 is perfect. All chains lie side by side
-in one vector, so a frame takes the same few operations whatever the number of phrases.
+minus the cost of the cheapest path that ends there, and minus what makes that path unlikely as a whole: that
+the model was unsure on the way (where many labels are about as likely, as in noise, any phrase fits), that it
+is drawn out, that its phones were hardly named. 0 is perfect. All chains lie side by side in one vector, so a
+frame takes the same few operations whatever the number of phrases.
 
 Shape letters: B streams, V labels, N places in all chains, W ways to say phrases, P phrases, K frames.
 """
@@ -48,6 +49,12 @@ class PhraseSearchSettings:
     """Frames before the first phone that should be silent."""
     doubt_cost: float = 8.0
     """Of each nat by which the best label falls short of certain, mean over the frames that name a phone."""
+    slow_cost: float = 4.0
+    """Of each frame that a path takes for each of its phones beyond `slow_frames`."""
+    slow_frames: float = 3.0
+    faint_cost: float = 4.0
+    """Of each frame by which what names phones falls short of `clear_frames` for each phone."""
+    clear_frames: float = 1.8
 
 
 class SearchState(NamedTuple):
@@ -126,6 +133,9 @@ class PhraseSearch:
         self._extra = np.array([place.extra for place in places], np.float32)
         self._before = np.array([entrance if p.before is None else p.before for p in places], np.intp)
         self._skipped = np.array([nowhere if p.skipped is None else p.skipped for p in places], np.intp)
+        sizes = [sum(map(len, way)) for ways in self.phrases for way in ways]
+        self._phones = np.zeros(len(places), np.float32)  # of the way that ends at a place
+        self._phones[[end for own_ends in ends for end in own_ends]] = sizes
         widest = max(map(len, ends), default=1)
         filled = [[*own_ends, *[own_ends[-1]] * (widest - len(own_ends))] for own_ends in ends]
         self._ends = np.array(filled, np.intp).reshape(len(ends), widest)
@@ -164,9 +174,22 @@ class PhraseSearch:
         place = self._ends[self._each, ended.argmax(2)]  # (B, P), the best end of each phrase
         stream = np.arange(streams)[:, None]
         found = Found(best[stream, place], origin[stream, place])
-        unsure = settings.doubt_cost * _mean_doubt(naming, doubt, state.frame + 1 - found.start)
         after = SearchState(best, origin, spoken, naming, doubt, state.frame + 1)
-        return found._replace(score=found.score - unsure), after
+        return found._replace(score=found.score - self._unlikely(after, found.start, place)), after
+
+    def _unlikely(self, state: SearchState, start: NDArray[np.int64], place: NDArray[np.intp]) -> Array:
+        """What the paths `(B, P)` that end with the newest frame cost as wholes."""
+        settings, phones = self.settings, self._phones[place]
+        frames = state.frame - start
+        back = np.minimum(frames, DOUBT_FRAMES) - 1
+        named, doubted = (
+            np.take_along_axis(np.cumsum(newest[:, ::-1], 1, dtype=np.float32), back, 1)
+            for newest in (state.naming, state.doubt)
+        )
+        cost = settings.doubt_cost * doubted / (named + 1)  # as if one frame more had been without doubt
+        cost += settings.slow_cost * np.maximum(0, frames / phones - settings.slow_frames)
+        cost += settings.faint_cost * np.maximum(0, settings.clear_frames - named / phones)
+        return np.asarray(cost, np.float32)
 
     def forget(self, phrase: int, state: SearchState) -> SearchState:
         """Gives up all paths through a phrase: what was heard of it is used up."""
@@ -196,11 +219,3 @@ def _newest(below: Array, state: SearchState) -> tuple[Array, Array]:
     names = 1 - likely[:, BLANK_INDEX] / total
     naming = np.concatenate([state.naming[:, 1:], names[:, None]], 1)
     return naming, np.concatenate([state.doubt[:, 1:], (names * np.log(total))[:, None]], 1)
-
-
-def _mean_doubt(naming: Array, doubt: Array, frames: NDArray[np.int64]) -> Array:
-    """Mean doubt of those of the newest `frames` `(B, P)` that name a phone, and of one without doubt."""
-    back = np.minimum(frames, naming.shape[1]) - 1
-    named, doubted = (np.cumsum(newest[:, ::-1], 1, dtype=np.float32) for newest in (naming, doubt))
-    mean: Array = np.take_along_axis(doubted, back, 1) / (np.take_along_axis(named, back, 1) + np.float32(1))
-    return mean

@@ -1,6 +1,7 @@
 """`auricle train`: learns a model from a data folder."""
 
 import argparse
+import logging
 import shlex
 import sys
 from pathlib import Path
@@ -108,6 +109,8 @@ def _train_network(args: argparse.Namespace) -> int:
     from auricle.pipelines.release import write_model
     from auricle.pipelines.train import Trainer, prepare_process
 
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("auricle").setLevel(logging.INFO)  # figures on dev, above the bar or in a file
     prepare_process(args.threads)
     _check_device(args.device)
     folder = args.work / recipe.name
