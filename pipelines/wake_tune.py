@@ -133,7 +133,7 @@ def ideal(way: Way) -> Array:
     labels = [BLANK_INDEX] * 12
     for word in way:
         for label in word:
-            labels += [BLANK_INDEX, label] if label == labels[-1] else [label]
+            labels += [BLANK_INDEX, label, label] if label == labels[-1] else [label, label]
     rows = np.full((len(labels), 40), np.log(0.1 / 39), np.float32)
     rows[np.arange(len(labels)), labels] = CLEAR
     return rows

@@ -44,7 +44,7 @@ MODEL = ModelInfo("acoustic-test@cafe0123", "acoustic", phone_labels(BLANK), 4, 
 LEXICON = Lexicon({"marvin": (tuple("M AA R V IH N".split()),)})  # noqa: SIM905
 WAYS = ((tuple(INDEX[phone] for phone in "M AA R V IH N".split()),),)  # noqa: SIM905
 TAIL = Tail(np.array([1.0, 0.0], np.float32), 1.0, 0.0, 1.0, 1.0, 1)
-INFO = VerifierInfo("marvin", WAYS, "cafe0123", SEARCH, -30.0)
+INFO = VerifierInfo("marvin", WAYS, "cafe0123", SEARCH, -50.0)
 
 
 def spoken(phones: str, rng: np.random.Generator) -> Array:

@@ -99,33 +99,35 @@ def test_beginning_in_the_middle_of_speech_costs_more() -> None:
 
 def test_a_phrase_costs_more_the_less_sure_the_model_was_of_it() -> None:
     clear, vague = spoken(5, 6, 7, 8, 8, sure=0.99), spoken(5, 6, 7, 8, 8, sure=0.3)
+    only_doubt = replace(PLAIN, doubt_cost=10.0)
     free, dear = (
         [scores(PhraseSearch([ONE_TWO], one), rows)[-1, 0] for rows in (clear, vague)]
-        for one in (PLAIN, SETTINGS)
+        for one in (PLAIN, only_doubt)
     )
     assert free[1] == pytest.approx(free[0], abs=0.2)  # the best labels are the same
-    assert dear[0] - dear[1] > SETTINGS.doubt_cost / 2
+    assert dear[0] - dear[1] > 5
     # A mean over frames: a longer path is not dearer for being longer.
-    longer = scores(
-        PhraseSearch([(((5, 6, 7, 8, 9, 10, 11, 12, 13, 14),),)], SETTINGS), spoken(*range(5, 15), sure=0.3)
-    )[-1, 0]
-    assert longer - dear[1] > -SETTINGS.doubt_cost / 2
+    rows = spoken(*range(5, 15), sure=0.3)
+    longer = scores(PhraseSearch([((tuple(range(5, 15)),),)], only_doubt), rows)[-1, 0]
+    assert longer - dear[1] > -5
     # What was heard before the phrase, or how surely nothing was heard, does not count.
-    later = scores(PhraseSearch([ONE_TWO], SETTINGS), np.concatenate([babble(3, 80), silence(40), clear]))
-    assert later[-1, 0] == pytest.approx(dear[0], abs=0.05)
+    rows = np.concatenate([babble(3, 80), silence(40), clear])
+    assert scores(PhraseSearch([ONE_TWO], only_doubt), rows)[-1, 0] == pytest.approx(dear[0], abs=0.05)
 
 
 def test_a_drawn_out_path_costs_more_and_so_do_phones_that_are_hardly_named() -> None:
     quick, slow = (spoken(5, 6, 7, 8, 8, gap=gap, sure=0.99) for gap in (1, 6))
-    only_slow = replace(PLAIN, slow_cost=SETTINGS.slow_cost, gap_cost=0.0)
+    only_slow = replace(PLAIN, slow_cost=3.0, gap_cost=0.0)
     found = [scores(PhraseSearch([ONE_TWO], only_slow), rows)[-1, 0] for rows in (quick, slow)]
-    frames = len(slow) - 6  # from the first phone on
-    expected = SETTINGS.slow_cost * (frames / 5 - SETTINGS.slow_frames)
-    assert found[0] - found[1] == pytest.approx(expected, abs=0.1)
-    only_faint = replace(PLAIN, faint_cost=SETTINGS.faint_cost)
+    frames = [len(quick) - 1, len(slow) - 6]  # from the first phone on
+    assert found[0] - found[1] == pytest.approx(3.0 * (frames[1] - frames[0]) / 5, abs=0.1)
+    only_faint = replace(PLAIN, faint_cost=10.0)
     held = np.repeat(quick, np.where(quick.argmax(1) > 0, 2, 1), axis=0)  # each phone for two frames
     found = [scores(PhraseSearch([ONE_TWO], only_faint), rows)[-1, 0] for rows in (quick, held)]
-    assert found[1] - found[0] == pytest.approx(SETTINGS.faint_cost * (SETTINGS.clear_frames - 1), abs=0.4)
+    assert found[1] - found[0] == pytest.approx(10.0, abs=1.0)
+    long = np.repeat(quick, np.where(quick.argmax(1) > 0, 9, 1), axis=0)
+    longest = scores(PhraseSearch([ONE_TWO], only_faint), long)[-1, 0]
+    assert longest - found[0] <= 10.0 * SETTINGS.clear_frames  # a held sound does not make up for others
 
 
 def test_any_way_to_say_it_will_do() -> None:
@@ -220,7 +222,7 @@ def test_codes_keep_what_matters_of_the_posteriors() -> None:
     coarse = Background(encode(heard, 1000), info).search(search)[0]
     exact = scores(search, heard)
     high = exact > np.quantile(exact, 0.98, axis=0)
-    assert np.abs(coarse - exact)[high].max() < 7.0
+    assert np.abs(coarse - exact)[high].max() < 10.0
     assert np.abs(coarse - exact)[high].mean() < 1.0
 
 

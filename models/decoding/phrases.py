@@ -5,8 +5,8 @@ may enter a chain at any frame; every frame costs what its label lies below the 
 path that costs nothing is what the model itself would have written down. The score of a phrase at a frame is
 minus the cost of the cheapest path that ends there, and minus what makes that path unlikely as a whole: that
 the model was unsure on the way (where many labels are about as likely, as in noise, any phrase fits), that it
-is drawn out, that its phones were hardly named. 0 is perfect. All chains lie side by side in one vector, so a
-frame takes the same few operations whatever the number of phrases.
+is drawn out, that its phones were hardly named. Nothing scores above 0. All chains lie side by side in one
+vector, so a frame takes the same few operations whatever the number of phrases.
 
 Shape letters: B streams, V labels, N places in all chains, W ways to say phrases, P phrases, K frames.
 """
@@ -47,14 +47,30 @@ class PhraseSearchSettings:
     """Of beginning where someone already speaks: phrases that are meant begin after silence."""
     onset_frames: int = 8
     """Frames before the first phone that should be silent."""
-    doubt_cost: float = 8.0
+    doubt_cost: float = 10.0
     """Of each nat by which the best label falls short of certain, mean over the frames that name a phone."""
-    slow_cost: float = 4.0
-    """Of each frame that a path takes for each of its phones beyond `slow_frames`."""
-    slow_frames: float = 3.0
-    faint_cost: float = 4.0
-    """Of each frame by which what names phones falls short of `clear_frames` for each phone."""
-    clear_frames: float = 1.8
+    slow_cost: float = 3.0
+    """Of each frame that a path takes for each of its phones."""
+    faint_cost: float = 10.0
+    """Of each frame by which those that name a phone fall short of `clear_frames` for each phone."""
+    clear_frames: float = 2.5
+
+    def score(self, path: "Evidence") -> Array:
+        """Weighs what speaks for paths; `python -m auricle.pipelines.path_weights` fits the weights."""
+        faint = np.maximum(0, np.float32(self.clear_frames) - path.named)
+        return np.asarray(
+            path.fit - self.doubt_cost * path.doubt - self.slow_cost * path.frames - self.faint_cost * faint,
+            np.float32,
+        )
+
+
+class Evidence(NamedTuple):
+    """What speaks for and against paths as wholes."""
+
+    fit: Array  # minus the cost of their labels
+    doubt: Array  # nats, mean over what named phones, as if one frame more had been certain
+    frames: Array  # that they take for each of their phones
+    named: Array  # frames of these that named a phone, for each of theirs, as a mean
 
 
 class SearchState(NamedTuple):
@@ -73,6 +89,7 @@ class Found(NamedTuple):
 
     score: Array  # (B, P)
     start: NDArray[np.int64]  # (B, P), number of its first frame
+    evidence: Evidence  # each (B, P)
 
 
 class _Place(NamedTuple):
@@ -173,23 +190,20 @@ class PhraseSearch:
         ended = best[:, self._ends]  # (B, P, ways)
         place = self._ends[self._each, ended.argmax(2)]  # (B, P), the best end of each phrase
         stream = np.arange(streams)[:, None]
-        found = Found(best[stream, place], origin[stream, place])
         after = SearchState(best, origin, spoken, naming, doubt, state.frame + 1)
-        return found._replace(score=found.score - self._unlikely(after, found.start, place)), after
+        begun = origin[stream, place]
+        evidence = self._evidence(best[stream, place], after.frame - begun, self._phones[place], after)
+        return Found(settings.score(evidence), begun, evidence), after
 
-    def _unlikely(self, state: SearchState, start: NDArray[np.int64], place: NDArray[np.intp]) -> Array:
-        """What the paths `(B, P)` that end with the newest frame cost as wholes."""
-        settings, phones = self.settings, self._phones[place]
-        frames = state.frame - start
+    @staticmethod
+    def _evidence(fit: Array, frames: NDArray[np.int64], phones: Array, state: SearchState) -> Evidence:
+        """What speaks for the paths `(B, P)` that end with the newest frame."""
         back = np.minimum(frames, DOUBT_FRAMES) - 1
         named, doubted = (
             np.take_along_axis(np.cumsum(newest[:, ::-1], 1, dtype=np.float32), back, 1)
             for newest in (state.naming, state.doubt)
         )
-        cost = settings.doubt_cost * doubted / (named + 1)  # as if one frame more had been without doubt
-        cost += settings.slow_cost * np.maximum(0, frames / phones - settings.slow_frames)
-        cost += settings.faint_cost * np.maximum(0, settings.clear_frames - named / phones)
-        return np.asarray(cost, np.float32)
+        return Evidence(fit, doubted / (named + 1), frames.astype(np.float32) / phones, named / phones)
 
     def forget(self, phrase: int, state: SearchState) -> SearchState:
         """Gives up all paths through a phrase: what was heard of it is used up."""

@@ -15,7 +15,7 @@ from auricle.models.decoding.verifier import MOST_FRAMES, Candidate, Verifier, c
 
 SETTLE_FRAMES = 2
 """A phrase is reported once its score has not risen for so many frames: then its last phone is in."""
-BEST_SCORE = -3.0
+BEST_SCORE = -13.0
 """Hardly anything scores higher, not even what fits perfectly: a threshold beyond is lowered to here."""
 NEAR_FRAMES = 25
 """A near miss is one if the phrase is not heard within so many frames after it."""

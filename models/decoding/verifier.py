@@ -31,7 +31,7 @@ AFTER_FRAMES = 2
 """And so many after it: those that the search waits for in any case."""
 MOST_FRAMES = 50
 """Of a longer phrase only the last frames are read."""
-RAW_MIDDLE, RAW_SPREAD = -8.0, 4.0
+RAW_MIDDLE, RAW_SPREAD = -27.0, 8.0
 """Scores of the search are brought to about -2 to 2."""
 
 
