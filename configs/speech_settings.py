@@ -181,7 +181,7 @@ class TranscriptSettings(Section):
         description="Words of the best hypothesis that ended so long ago are settled (ms); 0 = at the end.",
     )
     lm_weight: float = Field(
-        default=0.8, ge=0, le=10, description="Weight of the language model against the acoustic model."
+        default=1.0, ge=0, le=10, description="Weight of the language model against the acoustic model."
     )
     word_bonus: float = Field(
         default=0.0, ge=-20, le=20, description="Added for every word: more gives more and shorter words."
