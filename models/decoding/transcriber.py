@@ -29,14 +29,14 @@ class Confidence(NamedTuple):
     `python -m auricle.pipelines.word_scores` fits them.
     """
 
-    bias: float = 1.340
-    acoustic: float = 0.796
+    bias: float = 1.551
+    acoustic: float = 0.850
     """Of the acoustic score against the best labels, per phone."""
-    language: float = 0.278
+    language: float = 0.168
     """Of the language score."""
-    behind: float = 0.108
+    behind: float = 0.209
     """Of the distance to the best hypothesis when the word ended, negated."""
-    phones: float = 0.278
+    phones: float = 0.182
     """Of the number of phones."""
 
 
