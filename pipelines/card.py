@@ -31,7 +31,7 @@ posteriors, label 0 (blank) for "nothing new". Wake phrases, commands and transc
 LOOKS = {
     "vad": "looked at once.",
     "acoustic": "looked at once.",
-    "acoustic-lstm": "looked at once, and once with the weights of half the training, which shipped before.",
+    "acoustic-lstm": "looked at once with these weights, and once with each of the two that shipped before.",
     "keyword": "looked at once.",
     "keyword-gru": """\
 looked at twice.
@@ -61,7 +61,7 @@ LIMITS = {
 """,
     "acoustic": """\
 - It under-fits: it was trained on one core. Expect about one phone in three to be wrong in clear reading,
-  every second one in strong accents, and some nine to fourteen points more in real noise at 10 dB.
+  every second one in strong accents, and some eight to fourteen points more in real noise at 10 dB.
 - Answers come late by as much as the training found best, not by a fixed number of frames.
 - Trained against a phone bigram (LF-MMI): the most likely label of each frame inserts phones; use a search.
 - English only, mostly read; accents, children and telephones as they come in the data.

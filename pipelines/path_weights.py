@@ -150,7 +150,8 @@ def best_places(
         rng: draws the recordings.
     """
     scores = PhraseSearchSettings().score(Evidence(*(leaf.astype(np.float32) for leaf in own)))
-    free, right = np.ones(scores.shape, bool), []
+    free = np.ones(scores.shape, bool)
+    right: list[tuple[int, int]] = []
     for number in rng.permutation(len(holding)):
         place = holding[number]
         first = place.start_sample // frame_samples

@@ -31,8 +31,8 @@ AFTER_FRAMES = 2
 """And so many after it: those that the search waits for in any case."""
 MOST_FRAMES = 50
 """Of a longer phrase only the last frames are read."""
-RAW_MIDDLE, RAW_SPREAD = -27.0, 8.0
-"""Scores of the search are brought to about -2 to 2."""
+RAW_MIDDLE, RAW_SPREAD = -27.0, 3.0
+"""Scores of the search are brought to a few units around 0; chosen on dev."""
 
 
 class Candidate(NamedTuple):
