@@ -18,6 +18,7 @@ from auricle.models.decoding.phrases import Array, PhraseSearch, PhraseSearchSet
 from auricle.models.decoding.spotting import Hit, Spotter, Wanted
 from auricle.models.decoding.verifier import (
     MOST_FRAMES,
+    RAW_MIDDLE,
     Candidate,
     Verifier,
     VerifierInfo,
@@ -165,11 +166,11 @@ def test_a_verifier_of_another_model_or_phrase_is_refused(tmp_path: Path) -> Non
 
 
 def heard_as(phones: str, count: int, seed: int) -> list[Example]:
-    """Candidates in which something was heard, all with the same score in the search."""
+    """Candidates in which something was heard, all with the same doubtful score in the search."""
     rng, found = np.random.default_rng(seed), []
     for _ in range(count):
         rows = spoken(phones, rng)
-        found.append(Example(encode(rows, len(rows))[0], Candidate(len(rows) - 3, -9.0, 12)))
+        found.append(Example(encode(rows, len(rows))[0], Candidate(len(rows) - 3, RAW_MIDDLE, 12)))
     return found
 
 
