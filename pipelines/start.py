@@ -15,7 +15,7 @@ from auricle.models.network import Network
 from auricle.pipelines.recipe import Recipe
 from auricle.pipelines.units import widened
 
-GATES = {"gru": 3, "lstm": 4}
+GATED = ("gru", "lstm")
 CANDIDATE_GATE = 2
 """Place of the gate that proposes new memories: i, f, g, o in an LSTM; r, z, n in a GRU."""
 _LAYER = re.compile(r"(recurrent\.0\.)(blocks|norms)\.(\d+)(\..*)")
@@ -34,7 +34,7 @@ def start_from_model(network: Network, recipe: Recipe) -> None:
     spec, model, _ = load_model(Path(recipe.training.start))
     same_depth = replace(recipe.network, layers=spec.network.layers, dropout=spec.network.dropout)
     deeper = recipe.network.layers - spec.network.layers
-    can_grow = deeper > 0 and recipe.network.residual and recipe.network.cell in GATES
+    can_grow = deeper > 0 and recipe.network.residual and recipe.network.cell in GATED
     if spec.network != same_depth or spec.frontend != recipe.frontend or (deeper and not can_grow):
         raise ConfigError(
             f"training.start: {recipe.training.start} has {spec.network} on {spec.frontend}, the recipe "
@@ -59,12 +59,12 @@ def deepened(weights: dict[str, Tensor], network: Network, layers: int) -> dict[
             match = _LAYER.fullmatch(name)
             assert match is not None  # only layers of the stack may be missing
             block = match[2] == "blocks"
-            found[name] = _proposing_nothing(value, GATES[network.config.cell]) if block else value
+            found[name] = _proposing_nothing(value, network.config.hidden) if block else value
     return found
 
 
-def _proposing_nothing(weight: Tensor, gates: int) -> Tensor:
+def _proposing_nothing(weight: Tensor, hidden: int) -> Tensor:
     """A layer's weight `(gates x H, ...)` whose candidate gate always says 0, and so does the layer."""
     silent = weight.clone()
-    silent.chunk(gates)[CANDIDATE_GATE].zero_()
+    silent.split(hidden)[CANDIDATE_GATE].zero_()
     return silent
