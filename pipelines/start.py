@@ -66,5 +66,5 @@ def deepened(weights: dict[str, Tensor], network: Network, layers: int) -> dict[
 def _proposing_nothing(weight: Tensor, hidden: int) -> Tensor:
     """A layer's weight `(gates x H, ...)` whose candidate gate always says 0, and so does the layer."""
     silent = weight.clone()
-    silent.split(hidden)[CANDIDATE_GATE].zero_()
+    silent[CANDIDATE_GATE * hidden : (CANDIDATE_GATE + 1) * hidden] = 0.0
     return silent
