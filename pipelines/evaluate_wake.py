@@ -9,7 +9,7 @@ Shape letters: B streams, N samples, J output frames, P phrases, W windows.
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -105,21 +105,26 @@ class Outcome(NamedTuple):
         return np.asarray(self.own < self.threshold(rate))
 
 
-def outcomes(scores: Array, trials: Trials, frame_samples: int) -> list[Outcome]:
-    """Sorts the scores `(B, J, P)` of every phrase into its own recordings and all else."""
-    found = []
+def outcomes(scores: Mapping[str, Array], trials: Trials, frame_samples: int) -> dict[str, Outcome]:
+    """Sorts the scores `(B, J)` of some phrases into their own recordings and all else."""
+    found = {}
     late = round(LATE_S * SAMPLE_RATE)
-    for phrase in range(len(trials.phrases)):
-        own, free = [], np.ones(scores.shape[:2], bool)
+    for phrase, values in scores.items():
+        own, free = [], np.ones(values.shape, bool)
         for place in trials.placed:
             if place.note.set not in POSITIVES:
                 continue
             first, last = place.start_sample // frame_samples, (place.end_sample - GAP_SAMPLES + late)
             free[place.stream, first : (place.end_sample + late) // frame_samples + 1] = False
-            if trials.phrase_of(place.note) == phrase:
-                own.append(float(scores[place.stream, first : last // frame_samples + 1, phrase].max()))
-        found.append(_outcome(own, scores[..., phrase], free, frame_samples))
+            if text_of(place.note) == phrase:
+                own.append(float(values[place.stream, first : last // frame_samples + 1].max()))
+        found[phrase] = _outcome(own, values, free, frame_samples)
     return found
+
+
+def by_phrase(scores: Array, phrases: Sequence[str]) -> dict[str, Array]:
+    """Takes scores `(B, J, P)` apart."""
+    return {phrase: scores[..., number] for number, phrase in enumerate(phrases)}
 
 
 def _outcome(own: Sequence[float], scores: Array, free: NDArray[np.bool_], frame_samples: int) -> Outcome:
@@ -132,7 +137,7 @@ def _outcome(own: Sequence[float], scores: Array, free: NDArray[np.bool_], frame
     return Outcome(np.array(own, np.float32), ordered.astype(np.float32), hours)
 
 
-def mean_misses(found: Sequence[Outcome], rate: float) -> Interval:
+def mean_misses(found: Iterable[Outcome], rate: float) -> Interval:
     """Misses, mean over phrases; the interval draws recordings of each phrase anew."""
     missed = [outcome.missed(rate) for outcome in found]
     rng = np.random.default_rng(0)
@@ -245,17 +250,19 @@ def evaluate_wake(
         (f"{SNR_DB:.0f} dB", in_noise(trials.samples, noise, SNR_DB)),
     ):
         log_probs = ear.hear(samples)
-        detectors = {"Auricle": outcomes(scan(log_probs, search)[0], trials, frame)}
+        own = by_phrase(scan(log_probs, search)[0], trials.phrases)
         others = peer_scores(samples.numpy(), trials.phrases, frame) if peers else {}
-        for name, scores in others.items():
-            detectors[name] = outcomes(scores, trials, frame)
+        detectors = {
+            name: outcomes(scores, trials, frame) for name, scores in {"Auricle": own, **others}.items()
+        }
         promises = {"promise": keep_promise(log_probs, trials, background, frame)}
         if verifiers:
             looked = verified_scores(log_probs, verifiers, trials.phrases)
-            detectors[f"Auricle, fitted to {fit}"] = outcomes(looked, trials, frame)
+            looked_at = by_phrase(looked, trials.phrases)
+            detectors[f"Auricle, fitted to {fit}"] = outcomes(looked_at, trials, frame)
             promises["fitted"] = keep_promise(log_probs, trials, background, frame, verifiers)
         figures["conditions"][condition] = {
-            "detectors": {name: _table(found, trials) for name, found in detectors.items()},
+            "detectors": {name: _table(found) for name, found in detectors.items()},
             **{name: _promise_table(promise, trials) for name, promise in promises.items()},
         }
         figures["cost"] = search_cost(background, trials.phrases, log_probs[0], ear.frame_s)
@@ -270,16 +277,16 @@ def _fit(ear: Ear, corpus: Corpus, background: Background, trials: Trials, count
     return fit_split(ear, corpus, without_split(background, trials.placed[0].note.split), said, count)
 
 
-def _table(found: Sequence[Outcome], trials: Trials) -> dict[str, Any]:
+def _table(found: Mapping[str, Outcome]) -> dict[str, Any]:
     table: dict[str, Any] = {"phrases": {}, "mean": {}}
-    for text, outcome in zip(trials.phrases, found, strict=True):
+    for text, outcome in found.items():
         table["phrases"][text] = {
             "recordings": len(outcome.own),
             "hours": outcome.hours,
             "misses": {str(rate): plain(_misses(outcome, rate)) for rate in RATES},
             "det": det_points(outcome),
         }
-    table["mean"] = {str(rate): plain(mean_misses(found, rate)) for rate in RATES}
+    table["mean"] = {str(rate): plain(mean_misses(found.values(), rate)) for rate in RATES}
     return table
 
 

@@ -1,8 +1,13 @@
 """What was found of wake phrases, to read and to look at."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from auricle.pipelines.report import markdown_table
+
+UNKNOWN = "-"
+"""Of a phrase that a detector cannot listen for."""
 
 
 def wake_text(figures: Mapping[str, Any]) -> str:
@@ -16,16 +21,7 @@ def wake_text(figures: Mapping[str, Any]) -> str:
     ]
     for condition, found in figures["conditions"].items():
         lines.append(f"## {condition}\n")
-        rates = list(next(iter(found["detectors"].values()))["mean"])
-        header = ["phrase", "recordings"]
-        header += [f"{name}, {rate} / h" for name in found["detectors"] for rate in rates]
-        lines += ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-        for phrase in figures["phrases"]:
-            tables = [table["phrases"][phrase] for table in found["detectors"].values()]
-            cells = [percent(table["misses"][rate]) for table in tables for rate in rates]
-            lines.append("| " + " | ".join([phrase, str(tables[0]["recordings"]), *cells]) + " |")
-        means = [percent(table["mean"][rate]) for table in found["detectors"].values() for rate in rates]
-        lines.append("| " + " | ".join(["**mean**", "", *means]) + " |\n")
+        lines += [*_misses(found["detectors"], figures["phrases"]), ""]
         lines.append(_promise(found["promise"]))
         if "fitted" in found:
             lines.append(f"With the verifiers: {_promise(found['fitted'])}")
@@ -34,6 +30,20 @@ def wake_text(figures: Mapping[str, Any]) -> str:
         f"{len(figures['phrases'])} phrases together; the acoustic model comes on top.\n"
     )
     return "\n".join(lines)
+
+
+def _misses(detectors: Mapping[str, Any], phrases: Sequence[str]) -> list[str]:
+    """A row for each phrase; means where a detector knows all phrases, so that they can be compared."""
+    rates = list(detectors["Auricle"]["mean"])
+    header = ["phrase", "recordings", *(f"{name}, {rate} / h" for name in detectors for rate in rates)]
+    rows = []
+    for phrase in phrases:
+        known = [table["phrases"].get(phrase) for table in detectors.values()]
+        cells = [percent(one["misses"][rate]) if one else UNKNOWN for one in known for rate in rates]
+        rows.append([phrase, str(known[0]["recordings"]), *cells])
+    tables = [(table["mean"], set(table["phrases"]) == set(phrases)) for table in detectors.values()]
+    means = [percent(mean[rate]) if whole else UNKNOWN for mean, whole in tables for rate in rates]
+    return markdown_table(header, [*rows, ["**mean**", "", *means]]).splitlines()
 
 
 def _promise(promise: Mapping[str, Any]) -> str:

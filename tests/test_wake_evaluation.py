@@ -15,6 +15,7 @@ from auricle.pipelines.corpus import Clip
 from auricle.pipelines.evaluate_wake import (
     Outcome,
     Trials,
+    by_phrase,
     det_points,
     keep_promise,
     mean_misses,
@@ -51,7 +52,7 @@ def test_scores_are_sorted_into_own_recordings_and_all_else() -> None:
     scores[0, 110, 0], scores[0, 530, 0] = -1.0, -9.0  # within, and just after the second
     scores[1, 310, 0] = -2.0  # "alpha" heard in "beta": not counted
     scores[1, 8000, 0], scores[0, 4000, 0] = -7.0, -5.0
-    alpha, beta = outcomes(scores, trials(), FRAME)
+    alpha, beta = outcomes(by_phrase(scores, ("alpha", "beta")), trials(), FRAME).values()
     assert alpha.own.tolist() == [-1.0, -9.0] and beta.own.tolist() == [-30.0]
     assert alpha.others[:3].tolist() == [-5.0, -7.0, -30.0]
     assert beta.others[0] == -30.0
@@ -94,17 +95,22 @@ def test_a_report_names_every_figure(tmp_path: Path) -> None:
         "mean_misses": 0.25,
         "delay_s": {"p50": 0.12, "p95": 0.3, "count": 5},
     }
+    other = {"phrases": {"beta": table["phrases"]["alpha"]}, "mean": {"0.5": {**share, "value": 0.75}}}
+    table["phrases"]["beta"] = table["phrases"]["alpha"]
     figures = {
         "model": "acoustic@cafe0123",
         "split": "dev",
         "hours": 3.0,
-        "phrases": ["alpha"],
+        "phrases": ["alpha", "beta"],
         "cost": 0.001,
-        "conditions": {"clean": {"detectors": {"Auricle": table}, "promise": promise}},
+        "conditions": {"clean": {"detectors": {"Auricle": table, "peer": other}, "promise": promise}},
     }
     text = wake_text(figures)
     for words in ("25.0 [10.0, 40.0]", "120 ms (p50)", "1.00 ms", "3.00 h"):
         assert words in text
+    rows = [line.split("|") for line in text.splitlines() if line.startswith("|")]
+    last = [(row[1].strip(), row[-2].strip()) for row in rows[2:]]
+    assert last == [("alpha", "-"), ("beta", "25.0 [10.0, 40.0]"), ("**mean**", "-")]
     draw_wake(figures, tmp_path / "det.png")
     assert (tmp_path / "det.png").stat().st_size > 5000
 
