@@ -1,4 +1,4 @@
-"""What training begins with: the weights of a finished model, in a network of its shape or a deeper one.
+"""What training begins with: a finished model's weights, in a network of its shape, a deeper one, or a GRU.
 
 Shape letters: H hidden units.
 """
@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from auricle.configs.errors import ConfigError
@@ -18,7 +19,11 @@ from auricle.pipelines.units import widened
 GATED = ("gru", "lstm")
 CANDIDATE_GATE = 2
 """Place of the gate that proposes new memories: i, f, g, o in an LSTM; r, z, n in a GRU."""
+LSTM_GATES_OF_GRU = (3, 1, 2)
+"""Which of an LSTM's gates i, f, g, o each of a GRU's r, z, n begins as: what shows, keeps, proposes."""
 _LAYER = re.compile(r"(recurrent\.0\.)(blocks|norms)\.(\d+)(\..*)")
+
+_GATES = re.compile(r"\.(weight|bias)_[ih]h_l\d+$")
 
 
 def start_from_model(network: Network, recipe: Recipe) -> None:
@@ -26,25 +31,39 @@ def start_from_model(network: Network, recipe: Recipe) -> None:
 
     Where the recipe has more residual layers than the model, the new ones lie above the others and propose
     nothing yet, so that the network begins by giving out just what the model does (as in Net2Net: Chen and
-    others, 2016). Outputs that the model lacks keep the weights that they have. Dropout may differ.
+    others, 2016). Outputs that the model lacks keep the weights that they have. Dropout may differ. A GRU may
+    start from an LSTM: each gate from the one that does the most alike, everything around them as it is.
 
     Raises:
         ConfigError: the model has another shape, or other features.
     """
     spec, model, _ = load_model(Path(recipe.training.start))
-    same_depth = replace(recipe.network, layers=spec.network.layers, dropout=spec.network.dropout)
-    deeper = recipe.network.layers - spec.network.layers
-    can_grow = deeper > 0 and recipe.network.residual and recipe.network.cell in GATED
-    if spec.network != same_depth or spec.frontend != recipe.frontend or (deeper and not can_grow):
+    wanted = recipe.network
+    to_gru = (spec.network.cell, wanted.cell) == ("lstm", "gru")
+    cell = wanted.cell if to_gru else spec.network.cell
+    alike = replace(spec.network, layers=wanted.layers, dropout=wanted.dropout, cell=cell)
+    deeper = wanted.layers - spec.network.layers
+    can_grow = deeper > 0 and wanted.residual and wanted.cell in GATED
+    if wanted != alike or spec.frontend != recipe.frontend or (deeper and not can_grow):
         raise ConfigError(
             f"training.start: {recipe.training.start} has {spec.network} on {spec.frontend}, the recipe "
-            f"{recipe.network} on {recipe.frontend}: give the recipe the shape of the model, or more layers "
-            "where they are residual ones of one cell, gru or lstm"
+            f"{wanted} on {recipe.frontend}: give the recipe the shape of the model, or more layers where "
+            "they are residual ones of one cell, gru or lstm, or a GRU where the model has an LSTM"
         )
     weights = model.state_dict()
+    if to_gru:
+        weights = {name: _as_gru(name, value) for name, value in weights.items()}
     if deeper:
         weights = deepened(weights, network, spec.network.layers)
     network.load_state_dict(widened(weights, network))
+
+
+def _as_gru(name: str, weight: Tensor) -> Tensor:
+    """An LSTM's weight of this name `(4 H, ...)` as the GRU's `(3 H, ...)`; what is no layer's, as it is."""
+    if not _GATES.search(name):
+        return weight
+    gates = weight.chunk(4)
+    return torch.cat([gates[gate] for gate in LSTM_GATES_OF_GRU])
 
 
 def deepened(weights: dict[str, Tensor], network: Network, layers: int) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Training that begins with a finished model: in its own shape, or deeper."""
+"""Training that begins with a finished model: in its own shape, deeper, or with GRUs for its LSTMs."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from auricle.configs.errors import ConfigError
-from auricle.models.checkpoint import ModelSpec, save_model
+from auricle.models.checkpoint import ModelSpec, load_model, save_model
 from auricle.models.network import Network
 from auricle.models.phones import BLANK, phone_labels
 from auricle.pipelines.recipe import Recipe, load_recipe
@@ -47,6 +47,28 @@ def test_a_deeper_network_begins_by_saying_what_the_model_says_and_learns_in_all
         for name, weight in network.recurrent[0].blocks[layer].net.named_parameters():
             learns = weight.grad is not None and bool(weight.grad.abs().max() > 0)
             assert learns == (layer < 2 or not name.startswith("weight_hh")), (layer, name)
+
+
+@torch.no_grad()
+def test_a_gru_begins_as_the_lstm_that_it_can_be(tmp_path: Path) -> None:
+    """An LSTM with nothing behind its output gate, that forgets as much as it takes in, of small values."""
+    start, model = finished(tmp_path, "network.cell=lstm")
+    for block in model.recurrent[0].blocks:
+        for name, weight in block.net.named_parameters():
+            i, f, g, o = weight.chunk(4)
+            i.copy_(-f)
+            g.mul_(0.05)
+            o.fill_(15.0 if "bias" in name else 0.0)
+    spec, _, _ = load_model(tmp_path / "model.safetensors")
+    save_model(tmp_path / "model.safetensors", spec, model)
+    made = recipe("network.cell=gru", "network.dropout=0.0", start)
+    network = Network(made.network)
+    start_from_model(network, made)
+    features = torch.randn(2, 200, 80)
+    said, _ = network(features, network.initial_state(2))
+    expected, _ = model(features, model.initial_state(2))
+    torch.testing.assert_close(said, expected, rtol=0, atol=2e-3)
+    assert float((expected - expected.mean(1, keepdim=True)).std()) > 0.1  # there was something to say
 
 
 def test_only_residual_layers_of_one_cell_can_be_added_and_none_taken_away(tmp_path: Path) -> None:
