@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from auricle.configs.errors import ModelError
 
 CELLS: dict[str, Any] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+GATED = ("gru", "lstm")
+"""Cells with gates."""
 
 
 class RecurrentState(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from auricle.models.layers import Recurrent, RecurrentState, ResidualRecurrent
+from auricle.models.layers import GATED, Recurrent, RecurrentState, ResidualRecurrent
 
 _quantized: Any = torch.ops.quantized
 
@@ -60,34 +60,40 @@ class PackedRecurrent(nn.Module):
         outputs, *after = self._run(inputs, state, self._cells, *flags, **self._kind)
         return outputs, tuple(after) if len(after) > 1 else after[0]
 
+    def run(self, inputs: Tensor, leaves: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+        """The same with the state as one or two tensors `(L, B, H)`, whatever the cell."""
+        outputs, after = self.forward(inputs, leaves if len(leaves) > 1 else leaves[0])
+        return outputs, after if len(leaves) > 1 else [after]
+
 
 class PackedResidual(nn.Module):
-    """What `ResidualRecurrent` of LSTMs computes, with little around the products."""
+    """What `ResidualRecurrent` of GRUs or LSTMs computes, with little around the products."""
 
     def __init__(self, net: ResidualRecurrent) -> None:
         """Takes the weights of a stack, which must be exact in float16."""
         super().__init__()
-        self.widen, self.hidden = net.widen, net.hidden
+        self.widen, self.hidden, self.has_cell = net.widen, net.hidden, net.cell == "lstm"
         self.scales = [(norm.get_parameter("weight"), norm.get_parameter("bias")) for norm in net.norms]
         self._layers = [PackedRecurrent(block.net) for block in net.blocks]
 
     def initial_state(self, batch_size: int) -> RecurrentState:
         """State of streams that have heard nothing."""
         zeros = self.widen.weight.new_zeros(batch_size, len(self._layers), self.hidden)
-        return RecurrentState(zeros, zeros.clone())
+        return RecurrentState(zeros, zeros.clone() if self.has_cell else zeros[:, :0].clone())
 
     def forward(self, inputs: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
         """Runs T steps; shapes as for `Recurrent`."""
         values = nn.functional.linear(inputs, self.widen.weight, self.widen.bias)
-        hidden, cell = state.hidden.transpose(0, 1), state.cell.transpose(0, 1)  # (L, B, H)
+        leaves = [leaf.transpose(0, 1) for leaf in (state if self.has_cell else state[:1])]  # (L, B, H)
         after = []
         for layer, packed in enumerate(self._layers):
-            here = (hidden[layer : layer + 1].contiguous(), cell[layer : layer + 1].contiguous())
-            outputs, heard = packed.forward(self._norm(values, layer), here)
+            here = [leaf[layer : layer + 1].contiguous() for leaf in leaves]
+            outputs, heard = packed.run(self._norm(values, layer), here)
             values = values + outputs
             after.append(heard)
-        hidden, cell = (torch.cat(leaves).transpose(0, 1).contiguous() for leaves in zip(*after, strict=True))
-        return self._norm(values, len(after)), RecurrentState(hidden, cell)
+        merged = [torch.cat(layers).transpose(0, 1).contiguous() for layers in zip(*after, strict=True)]
+        cell = merged[1] if self.has_cell else state.cell
+        return self._norm(values, len(after)), RecurrentState(merged[0], cell)
 
     def _norm(self, values: Tensor, layer: int) -> Tensor:
         return nn.functional.layer_norm(values, (self.hidden,), *self.scales[layer])
@@ -129,7 +135,7 @@ def _packed(layer: nn.Module) -> nn.Module | None:
     if isinstance(layer, nn.Dropout):
         return nn.Identity()
     if isinstance(layer, ResidualRecurrent):
-        return PackedResidual(layer) if layer.cell == "lstm" and all_exact(layer.blocks) else None
+        return PackedResidual(layer) if layer.cell in GATED and all_exact(layer.blocks) else None
     if isinstance(layer, nn.LSTM | nn.GRU) and layer.batch_first and not layer.bidirectional:
         return PackedRecurrent(layer) if is_exact(layer) else None
     if isinstance(layer, nn.Conv1d) and layer.groups == 1 and layer.padding == (0,):

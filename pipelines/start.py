@@ -12,11 +12,11 @@ from torch import Tensor
 
 from auricle.configs.errors import ConfigError
 from auricle.models.checkpoint import load_model
+from auricle.models.layers import GATED
 from auricle.models.network import Network
 from auricle.pipelines.recipe import Recipe
 from auricle.pipelines.units import widened
 
-GATED = ("gru", "lstm")
 CANDIDATE_GATE = 2
 """Place of the gate that proposes new memories: i, f, g, o in an LSTM; r, z, n in a GRU."""
 LSTM_GATES_OF_GRU = (3, 1, 2)

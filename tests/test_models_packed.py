@@ -25,7 +25,8 @@ def packed_layers(made: nn.Module) -> int:
 
 
 @pytest.mark.skipif(not packed.can_pack(), reason="this build of torch has no kernels for float16 weights")
-@pytest.mark.parametrize(("cell", "residual"), [("lstm", False), ("lstm", True), ("gru", False)])
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("residual", [False, True])
 def test_packed_layers_compute_what_they_were_made_from(cell: str, residual: bool) -> None:
     frames = torch.randn(3, 40, 8)
     made = network(cell, residual)
