@@ -6,7 +6,7 @@ Shape letters: B streams, N samples, T frames, F mels, V labels.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -20,7 +20,7 @@ from auricle.models import state as states
 from auricle.models.checkpoint import load_model
 from auricle.models.decoding.transducer import TransducerSearch
 from auricle.models.frontend import LogMel
-from auricle.models.packed import pack
+from auricle.models.runtime import Runtime, runtime_of
 from auricle.models.zoo import find_model
 
 Array = NDArray[np.float32]
@@ -111,8 +111,8 @@ class _Loaded(NamedTuple):
 IMPORTED = ("silero", "emformer-rnnt")
 """Names of models trained elsewhere; a folder with one goes by its path."""
 FEW_STEPS = 4
-"""Steps in one call up to which plain kernels beat oneDNN's (GRU equal, LSTM 3 to 20 times faster), where
-layers could not be packed."""
+"""Steps in one call up to which plain kernels beat oneDNN's (LSTM 3 to 20 times faster), where torch runs a
+model."""
 
 
 def limit_threads(threads: int) -> None:
@@ -162,8 +162,7 @@ class TorchEngine:
             parameters=sum(weight.numel() for weight in network.parameters()),
         )
         if info not in self._models:
-            pack(network)
-            self._models[info] = _Loaded(network.requires_grad_(False), spec.activation)
+            self._models[info] = _Loaded(runtime_of(network.requires_grad_(False)), spec.activation)
         self._frontends.setdefault(spec.frontend, LogMel(spec.frontend))
         return info
 
@@ -206,7 +205,7 @@ class TorchEngine:
         network, activation, _ = self._models[model]
         steps = frames.shape[1] // model.stride_frames
         # oneDNN repacks an LSTM's weights at each call: for a few steps that costs more than it saves.
-        with _onednn(enabled=steps > FEW_STEPS):
+        with nullcontext() if isinstance(network, Runtime) else _onednn(enabled=steps > FEW_STEPS):
             output, state = network(torch.from_numpy(frames), state)
         if activation:
             output = output.sigmoid() if activation == "sigmoid" else output.softmax(-1)

@@ -5,7 +5,6 @@ Shape letters: H hidden units.
 
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -14,6 +13,7 @@ from auricle.configs.errors import ConfigError
 from auricle.models.checkpoint import load_model
 from auricle.models.layers import GATED
 from auricle.models.network import Network
+from auricle.models.zoo import find_model
 from auricle.pipelines.recipe import Recipe
 from auricle.pipelines.units import widened
 
@@ -35,9 +35,10 @@ def start_from_model(network: Network, recipe: Recipe) -> None:
     start from an LSTM: each gate from the one that does the most alike, everything around them as it is.
 
     Raises:
+        ModelError: there is no such model.
         ConfigError: the model has another shape, or other features.
     """
-    spec, model, _ = load_model(Path(recipe.training.start))
+    spec, model, _ = load_model(find_model(recipe.training.start, recipe.network.cell))
     wanted = recipe.network
     to_gru = (spec.network.cell, wanted.cell) == ("lstm", "gru")
     cell = wanted.cell if to_gru else spec.network.cell
