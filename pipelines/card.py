@@ -32,6 +32,7 @@ LOOKS = {
     "vad": "looked at once.",
     "acoustic": "looked at once.",
     "acoustic-lstm": "looked at once with these weights, and once with each of the two that shipped before.",
+    "acoustic-gru": "looked at once with these weights, and once with those that shipped before.",
     "keyword": "looked at once.",
     "keyword-gru": """\
 looked at twice.

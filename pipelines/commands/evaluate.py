@@ -26,8 +26,9 @@ Split `dev` is to choose with. Split `eval` is for the figures that are reported
 nothing is changed any more. Voice activity is judged beside Silero and WebRTC where the packages silero-vad
 and webrtcvad are installed; acoustic models by their phone error rate, clean and in noise. Both are judged
 for each source too, and by sex, age, accent and telephone where the manifests know them. What is made of
-phones is judged in streams, beside PocketSphinx where the package pocketsphinx is installed: commands on
-recorded ones (lines of a manifest with `text`, `intent` and `slots`) or on a stand-in made of sentences.
+phones is judged in streams, beside PocketSphinx and, for wake phrases that it knows, microWakeWord, where the
+packages pocketsphinx and pymicro-wakeword are installed: commands on recorded ones (lines of a manifest with
+`text`, `intent` and `slots`) or on a stand-in made of sentences.
 With --out, pictures (PNG) of what was found lie beside the tables and the JSON.
 """
 
