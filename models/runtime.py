@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from auricle.models import state as states
 from auricle.models.attention import Attention
 from auricle.models.layers import CausalConv, ConvState, Recurrent, RecurrentState, ResidualRecurrent
 from auricle.models.network import Network, NetworkState
@@ -234,12 +235,19 @@ class Runtime:
 
     def __init__(self, network: Network) -> None:
         """Takes the weights of a network, all of whose layers are known here."""
-        self.initial_state = network.initial_state
+        self._fresh = network.initial_state(1)
         self.stride = network.config.stride_frames
         self.mean, self.scale = network.feature_mean.numpy(), network.feature_scale.numpy()
         self.convolutions = [Convolution(layer) for layer in network.convolutions]
         self.stacks = [Stack(block) for block in network.recurrent if not isinstance(block, Attention)]
         self.head = Product(network.head.weight, network.head.bias)
+
+    def initial_state(self, batch_size: int) -> NetworkState:
+        """Returns the state of streams that have heard nothing."""
+        fresh: NetworkState = states.map_state(
+            lambda leaf: leaf.repeat(batch_size, *[1] * (leaf.dim() - 1)), self._fresh
+        )
+        return fresh
 
     def __call__(self, features: Tensor, state: NetworkState) -> tuple[Tensor, NetworkState]:
         """Runs whole output frames; arguments, results and errors as for `Network.forward`."""

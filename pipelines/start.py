@@ -22,7 +22,6 @@ CANDIDATE_GATE = 2
 LSTM_GATES_OF_GRU = (3, 1, 2)
 """Which of an LSTM's gates i, f, g, o each of a GRU's r, z, n begins as: what shows, keeps, proposes."""
 _LAYER = re.compile(r"(recurrent\.0\.)(blocks|norms)\.(\d+)(\..*)")
-
 _GATES = re.compile(r"\.(weight|bias)_[ih]h_l\d+$")
 
 

@@ -1,10 +1,14 @@
 """Networks as the daemon runs them: what training computes, with weights in half the bytes."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 from streaming import assert_streams_like_offline
 
 from auricle.models import runtime
+from auricle.models import state as states
 from auricle.models.network import Network, NetworkConfig
 from auricle.models.runtime import Runtime, runtime_of
 
@@ -68,6 +72,18 @@ def test_gates_far_from_zero_are_shut_or_open() -> None:
 def test_what_it_does_not_know_the_network_runs_itself(shape: dict[str, str | int]) -> None:
     made = network(**shape)  # type: ignore[arg-type]
     assert runtime_of(made) is made
+
+
+def test_it_begins_like_the_network_and_lets_it_go() -> None:
+    made = network("gru+lstm")
+    expected, run = made.initial_state(3), runtime_of(made)
+    gone = weakref.ref(made)
+    del made
+    gc.collect()
+    assert gone() is None  # its weights, twice the size of the packed ones, are not kept
+    found = run.initial_state(3)
+    for one, other in zip(states.leaves(found), states.leaves(expected), strict=True):
+        assert one.shape == other.shape and torch.equal(one, other)
 
 
 def test_half_a_stride_is_refused() -> None:
