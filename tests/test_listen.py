@@ -152,6 +152,15 @@ def test_too_few_events_in_time_fail(publisher: Publisher) -> None:
     assert (process.returncode, err) == (0, b"")
 
 
+@pytest.fixture
+def heeded_ctrl_c() -> Iterator[None]:
+    """Where tests run in the background, ctrl-c is ignored, and what they start would ignore it, too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeded_ctrl_c")
 def test_ctrl_c_ends_it_without_a_traceback(publisher: Publisher) -> None:
     with listening(publisher) as process:
         process.send_signal(signal.SIGINT)
