@@ -27,8 +27,6 @@ LOWEST_THRESHOLD = 1e-50
 """Everything above is listed with its score; the thresholds are then swept."""
 HOP_SAMPLES = 160
 """From one frame of features to the next, in both."""
-
-
 Scores = dict[str, Array]
 """Of each phrase, `(B, J)`; `NOTHING` where there is none."""
 
@@ -56,6 +54,8 @@ def sphinx_scores(samples: Floats, phrases: Sequence[str], frame_samples: int) -
     spoken = [phrase for phrase in phrases if set(phrase.split()) <= known]
     for phrase in set(phrases) - set(spoken):
         logger.warning("PocketSphinx does not know how '%s' is spoken", phrase)
+    if not spoken:
+        return {}
     with tempfile.TemporaryDirectory() as folder:
         keyphrases = Path(folder) / "keyphrases"
         keyphrases.write_text("".join(f"{phrase} /{LOWEST_THRESHOLD}/\n" for phrase in spoken))
