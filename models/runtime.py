@@ -8,7 +8,7 @@ the least. States are those of the network, so that either can go on from the ot
 Shape letters: B streams, T frames, C channels, O outputs, L layers, H hidden units.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -50,12 +50,13 @@ class Product:
         self.packed = can_pack() and weight.numel() >= PACKED_FROM and exact
         if self.packed:
             matrix = _quantized.linear_prepack_fp16(weight, bias)
-            self._run: Callable[[Tensor], Tensor] = lambda x: _quantized.linear_dynamic_fp16(x, matrix)
+            multiply = _quantized.linear_dynamic_fp16.default
+            self._run: Callable[[Tensor], Tensor] = lambda x: multiply(x, matrix)
         else:
             self._run = lambda x: nn.functional.linear(x, weight, bias)
 
     def __call__(self, inputs: Floats) -> Floats:
-        """Multiplies inputs `(..., C)` to outputs `(..., O)`, which are the caller's to change."""
+        """Multiplies inputs `(N, C)` to outputs `(N, O)`, which are the caller's to change."""
         outputs: Floats = self._run(torch.from_numpy(inputs)).numpy()
         return outputs
 
@@ -63,20 +64,19 @@ class Product:
 class Cell(Protocol):
     """One layer that remembers."""
 
-    def run(self, inputs: Floats, hidden: Floats, cell: Floats) -> Floats:
-        """Takes T frames `(B, T, C)` after `hidden` `(B, H)`.
+    width: int
+    """Room that a frame takes, W: at least that of its inputs, C."""
 
-        Returns:
-            What is remembered after each, `(B, T, H)`; `cell`, if there is one, is overwritten.
+    def run(self, frames: Floats, hidden: Floats, cell: Floats, outputs: Floats) -> None:
+        """Takes T frames `(T, W)`, each with C inputs first, after `hidden` `(H,)`.
+
+        `outputs` `(T, H)` become what is remembered after each. `frames` are overwritten; `cell`, where there
+        is one, is brought up to date.
         """
 
 
-def _sigmoid(values: Floats) -> None:
-    """In place; by way of tanh, which cannot overflow."""
-    values *= HALF
-    np.tanh(values, out=values)
-    values *= HALF
-    values += HALF
+def _weights(net: nn.RNNBase, layer: int) -> list[Tensor]:
+    return [getattr(net, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
 
 
 class Lstm:
@@ -84,24 +84,26 @@ class Lstm:
 
     def __init__(self, net: nn.RNNBase, layer: int) -> None:
         """Joins input and hidden weights, so that one product makes all gates: i, f, o and then g."""
-        own = [getattr(net, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
-        turned = [torch.cat([part.chunk(4)[gate] for gate in (0, 1, 3, 2)]) for part in own]
-        self.gates = Product(torch.cat(turned[:2], 1), turned[2] + turned[3])
+        own = [torch.cat([part.chunk(4)[gate] for gate in (0, 1, 3, 2)]) for part in _weights(net, layer)]
+        weight = torch.cat(own[:2], 1)
+        self.width, self.product = weight.shape[1], Product(weight, own[2] + own[3])
 
-    def run(self, inputs: Floats, hidden: Floats, cell: Floats) -> Floats:
+    def run(self, frames: Floats, hidden: Floats, cell: Floats, outputs: Floats) -> None:
         """As `Cell.run`."""
-        size, outputs = hidden.shape[1], _outputs(inputs, hidden)
-        for time in range(inputs.shape[1]):
-            gates = self.gates(np.concatenate((inputs[:, time], hidden), 1))
-            _sigmoid(gates[:, : 3 * size])
-            added = np.tanh(gates[:, 3 * size :])
-            added *= gates[:, :size]
-            cell *= gates[:, size : 2 * size]
-            cell += added
-            hidden = np.tanh(cell)
-            hidden *= gates[:, 2 * size : 3 * size]
-            outputs[:, time] = hidden
-        return outputs
+        size = len(hidden)
+        for frame, said in zip(frames, outputs, strict=True):
+            frame[-size:] = hidden
+            gates = self.product(frame[None])[0]
+            passing, proposed = gates[: 3 * size], gates[3 * size :]
+            passing *= HALF  # a sigmoid by way of tanh, which cannot overflow, and one call makes both
+            np.tanh(gates, out=gates)
+            passing *= HALF
+            passing += HALF
+            proposed *= passing[:size]
+            cell *= passing[size : 2 * size]
+            cell += proposed
+            hidden = np.tanh(cell, out=said)
+            hidden *= passing[2 * size :]
 
 
 class Gru:
@@ -109,29 +111,27 @@ class Gru:
 
     def __init__(self, net: nn.RNNBase, layer: int) -> None:
         """Takes the weights of a layer; gates are r, z, n."""
-        self.heard, self.remembered = (
-            Product(getattr(net, f"weight_{part}_l{layer}"), getattr(net, f"bias_{part}_l{layer}"))
-            for part in ("ih", "hh")
-        )
+        heard, remembered, *biases = _weights(net, layer)
+        self.width = heard.shape[1]
+        self.heard, self.remembered = Product(heard, biases[0]), Product(remembered, biases[1])
 
-    def run(self, inputs: Floats, hidden: Floats, cell: Floats) -> Floats:
+    def run(self, frames: Floats, hidden: Floats, cell: Floats, outputs: Floats) -> None:
         """As `Cell.run`; there is no cell."""
-        size, outputs = hidden.shape[1], _outputs(inputs, hidden)
-        heard = self.heard(inputs)
-        for time in range(inputs.shape[1]):
-            remembered = self.remembered(hidden)
-            gates = remembered[:, : 2 * size]
-            gates += heard[:, time, : 2 * size]
-            _sigmoid(gates)
-            proposed = remembered[:, 2 * size :]
-            proposed *= gates[:, :size]
-            proposed += heard[:, time, 2 * size :]
+        size = len(hidden)
+        for new, said in zip(self.heard(frames), outputs, strict=True):
+            old = self.remembered(hidden[None])[0]
+            passing, proposed = old[: 2 * size], old[2 * size :]
+            passing += new[: 2 * size]
+            passing *= HALF  # a sigmoid by way of tanh, which cannot overflow
+            np.tanh(passing, out=passing)
+            passing *= HALF
+            passing += HALF
+            proposed *= passing[:size]
+            proposed += new[2 * size :]
             np.tanh(proposed, out=proposed)
-            hidden = hidden - proposed
-            hidden *= gates[:, size:]
+            hidden = np.subtract(hidden, proposed, out=said)
+            hidden *= passing[size:]
             hidden += proposed
-            outputs[:, time] = hidden
-        return outputs
 
 
 class Rnn:
@@ -139,20 +139,15 @@ class Rnn:
 
     def __init__(self, net: nn.RNNBase, layer: int) -> None:
         """Joins input and hidden weights."""
-        weight = torch.cat([getattr(net, f"weight_{part}_l{layer}") for part in ("ih", "hh")], 1)
-        self.sum = Product(weight, getattr(net, f"bias_ih_l{layer}") + getattr(net, f"bias_hh_l{layer}"))
+        own = _weights(net, layer)
+        weight = torch.cat(own[:2], 1)
+        self.width, self.product = weight.shape[1], Product(weight, own[2] + own[3])
 
-    def run(self, inputs: Floats, hidden: Floats, cell: Floats) -> Floats:
+    def run(self, frames: Floats, hidden: Floats, cell: Floats, outputs: Floats) -> None:
         """As `Cell.run`; there is no cell."""
-        outputs = _outputs(inputs, hidden)
-        for time in range(inputs.shape[1]):
-            hidden = np.tanh(self.sum(np.concatenate((inputs[:, time], hidden), 1)))
-            outputs[:, time] = hidden
-        return outputs
-
-
-def _outputs(inputs: Floats, hidden: Floats) -> Floats:
-    return np.empty((*inputs.shape[:2], hidden.shape[1]), np.float32)
+        for frame, said in zip(frames, outputs, strict=True):
+            frame[-len(hidden) :] = hidden
+            hidden = np.tanh(self.product(frame[None])[0], out=said)
 
 
 CELLS: dict[str, Callable[[nn.RNNBase, int], Cell]] = {"lstm": Lstm, "gru": Gru, "rnn": Rnn}
@@ -162,23 +157,23 @@ class Norm:
     """What `nn.LayerNorm` computes."""
 
     def __init__(self, net: nn.Module) -> None:
-        """Takes the weights of a norm over H."""
+        """Takes the weights of a norm over C."""
         assert isinstance(net, nn.LayerNorm)
         self.scale, self.offset = net.weight.detach().numpy(), net.bias.detach().numpy()
-        self.share, self.least = np.float32(1 / len(self.scale)), np.float32(net.eps)
+        self.share, self.least = 1 / len(self.scale), net.eps
 
-    def __call__(self, values: Floats) -> Floats:
-        """Norms `(..., H)`."""
-        mean: Floats = np.add.reduce(values, -1, keepdims=True)
-        mean *= self.share
-        centred = values - mean
-        spread: Floats = np.add.reduce(centred * centred, -1, keepdims=True)
-        spread *= self.share
-        spread += self.least
-        centred /= np.sqrt(spread)
-        centred *= self.scale
-        centred += self.offset
-        return centred
+    def __call__(self, values: Floats, normed: Floats) -> None:
+        """Writes vectors `(T, C)`, normed, to the first C places of others, `(T, W)`."""
+        for value, place in zip(values, normed, strict=True):
+            own = place[: len(value)]
+            np.subtract(value, np.add.reduce(value) * self.share, out=own)
+            own *= (float(own.dot(own)) * self.share + self.least) ** -0.5
+            own *= self.scale
+            own += self.offset
+
+
+def _copied(values: Floats, others: Floats) -> None:
+    others[:, : values.shape[1]] = values
 
 
 class Stack:
@@ -186,27 +181,32 @@ class Stack:
 
     def __init__(self, block: Recurrent | ResidualRecurrent) -> None:
         """Takes the weights of a block."""
-        self.norms: Sequence[Norm] = ()
+        self.residual = isinstance(block, ResidualRecurrent)
+        self.prepare: list[Callable[[Floats, Floats], None]]
+        """What brings values to where a layer takes them, for each layer and for what follows the last."""
         if isinstance(block, ResidualRecurrent):
             self.widen = Product(block.widen.weight, block.widen.bias)
-            self.norms = [Norm(norm) for norm in block.norms]
+            self.prepare = [Norm(norm) for norm in block.norms]
             self.layers = [CELLS[block.cell](one.net, 0) for one in block.blocks]
         else:
             self.layers = [CELLS[block.cell](block.net, layer) for layer in range(block.net.num_layers)]
+            self.prepare = [_copied] * (len(self.layers) + 1)
 
     def __call__(self, inputs: Floats, state: RecurrentState) -> tuple[Floats, RecurrentState]:
-        """Runs T steps; shapes as for `Recurrent`."""
-        hidden, cell = (leaf.numpy().swapaxes(0, 1).copy() for leaf in state)  # (L, B, H); a state is a value
-        cells = list(cell) or [NO_CELL] * len(self.layers)
-        values = self.widen(inputs) if self.norms else inputs
-        for layer, own in enumerate(self.layers):
-            said = own.run(self.norms[layer](values) if self.norms else values, hidden[layer], cells[layer])
-            hidden[layer] = said[:, -1]
-            values = values + said if self.norms else said
-        values = self.norms[-1](values) if self.norms else values
-        return values, RecurrentState(
-            *(torch.from_numpy(leaf.swapaxes(0, 1).copy()) for leaf in (hidden, cell))
-        )
+        """Runs T frames `(T, C)` of one stream; the state is as for `Recurrent`."""
+        hidden, cell = (leaf.numpy().copy() for leaf in state)  # (1, L, H); a state is a value
+        cells = cell[0] if cell.size else [NO_CELL] * len(self.layers)
+        values = self.widen(inputs) if self.residual else inputs
+        for own, prepare, before, kept in zip(self.layers, self.prepare, hidden[0], cells, strict=False):
+            frames = np.empty((len(values), own.width), np.float32)
+            outputs = np.empty((len(values), len(before)), np.float32)
+            prepare(values, frames)
+            own.run(frames, before, kept, outputs)
+            before[:] = outputs[-1]
+            values = np.add(values, outputs, out=values) if self.residual else outputs
+        outputs = np.empty_like(values)
+        self.prepare[-1](values, outputs)
+        return outputs, RecurrentState(torch.from_numpy(hidden), torch.from_numpy(cell))
 
 
 class Convolution:
@@ -220,13 +220,12 @@ class Convolution:
         self.kernel, self.stride, self.context = weight.shape[1], layer.stride, layer.context
 
     def __call__(self, inputs: Floats, state: ConvState) -> tuple[Floats, ConvState]:
-        """Convolves whole strides; shapes as for `CausalConv`."""
-        heard = np.concatenate((state.context.numpy(), inputs), 1)
-        streams, frames, _ = heard.shape
-        starts = range(0, frames - self.kernel + 1, self.stride)
-        covered = [heard[:, start : start + self.kernel].reshape(streams, -1) for start in starts]
-        outputs = self.product(np.stack(covered, 1))
-        context = heard[:, frames - self.context :].copy()
+        """Convolves whole strides of one stream, `(N, C)`; the state is as for `CausalConv`."""
+        heard = np.concatenate((state.context.numpy()[0], inputs))
+        starts = range(0, len(heard) - self.kernel + 1, self.stride)
+        covered = np.stack([heard[start : start + self.kernel].reshape(-1) for start in starts])
+        outputs = self.product(covered)
+        context = heard[None, len(heard) - self.context :].copy()
         return np.maximum(outputs, 0, out=outputs), ConvState(torch.from_numpy(context))
 
 
@@ -253,14 +252,23 @@ class Runtime:
         """Runs whole output frames; arguments, results and errors as for `Network.forward`."""
         if (frames := features.shape[1]) % self.stride:
             raise ValueError(f"expected a multiple of {self.stride} frames, got {frames}; re-block them")
-        hidden: Floats = (features.numpy() - self.mean) * self.scale
+        if len(features) == 1:
+            outputs, after = self._run(features.numpy()[0], state)
+            return torch.from_numpy(outputs[None]), after
+        ran = [self._run(*one) for one in zip(features.numpy(), states.unstack(state), strict=True)]
+        said = torch.from_numpy(np.stack([outputs for outputs, _ in ran]))
+        return said, states.stack([after for _, after in ran])
+
+    def _run(self, features: Floats, state: NetworkState) -> tuple[Floats, NetworkState]:
+        """Runs frames `(T, F)` of one stream."""
+        values: Floats = features - self.mean
+        values *= self.scale
         convolutions, recurrent = [], []
         for convolve, before in zip(self.convolutions, state.convolutions, strict=True):
-            hidden, context = convolve(hidden, before)
+            values, context = convolve(values, before)
             convolutions.append(context)
         for run, heard in zip(self.stacks, state.recurrent, strict=True):
             assert isinstance(heard, RecurrentState)
-            hidden, remembered = run(hidden, heard)
+            values, remembered = run(values, heard)
             recurrent.append(remembered)
-        after = NetworkState(tuple(convolutions), tuple(recurrent), state.means)
-        return torch.from_numpy(self.head(hidden)), after
+        return self.head(values), NetworkState(tuple(convolutions), tuple(recurrent), state.means)

@@ -65,7 +65,8 @@ def test_gates_far_from_zero_are_shut_or_open() -> None:
         value.mul_(3000.0)
     frames = torch.randn(1, 8, 8)
     expected, _ = made(frames, made.initial_state(1))
-    torch.testing.assert_close(runtime_of(made)(frames, made.initial_state(1))[0], expected)
+    found, _ = runtime_of(made)(frames, made.initial_state(1))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1.0)  # of tens of thousands
 
 
 @pytest.mark.parametrize("shape", [{"cell": "gru+attention"}, {"cell": "gru", "mean_frames": 100}])
