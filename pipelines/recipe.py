@@ -39,7 +39,10 @@ class TrainingConfig:
     segment_s: float = 3.2
     """Length of the segments that gradients run through; the state is carried from each to the next."""
     start: str = ""
-    """Model whose weights to begin with, a shipped one's name or a path; "" for random ones."""
+    """Model whose weights to begin with, a shipped one's name or a path; "" for random ones.
+
+    One of another task (an acoustic model for keywords) lends all but its outputs.
+    """
     steps: int = 2000
     warmup_steps: int = 100
     learning_rate: float = 2e-3

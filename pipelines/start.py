@@ -1,4 +1,4 @@
-"""What training begins with: a finished model's weights, in a network of its shape, a deeper one, or a GRU.
+"""What training begins with: a finished model's weights, in a network of its shape or a near one.
 
 Shape letters: H hidden units.
 """
@@ -15,7 +15,7 @@ from auricle.models.layers import GATED
 from auricle.models.network import Network
 from auricle.models.zoo import find_model
 from auricle.pipelines.recipe import Recipe
-from auricle.pipelines.units import widened
+from auricle.pipelines.units import HEAD, widened
 
 CANDIDATE_GATE = 2
 """Place of the gate that proposes new memories: i, f, g, o in an LSTM; r, z, n in a GRU."""
@@ -31,7 +31,8 @@ def start_from_model(network: Network, recipe: Recipe) -> None:
     Where the recipe has more residual layers than the model, the new ones lie above the others and propose
     nothing yet, so that the network begins by giving out just what the model does (as in Net2Net: Chen and
     others, 2016). Outputs that the model lacks keep the weights that they have. Dropout may differ. A GRU may
-    start from an LSTM: each gate from the one that does the most alike, everything around them as it is.
+    start from an LSTM: each gate from the one that does the most alike, everything around them as it is. A
+    model of another task lends all but its outputs: what hears phones may learn to hear words.
 
     Raises:
         ModelError: there is no such model.
@@ -41,7 +42,9 @@ def start_from_model(network: Network, recipe: Recipe) -> None:
     wanted = recipe.network
     to_gru = (spec.network.cell, wanted.cell) == ("lstm", "gru")
     cell = wanted.cell if to_gru else spec.network.cell
-    alike = replace(spec.network, layers=wanted.layers, dropout=wanted.dropout, cell=cell)
+    same_task = spec.kind == recipe.task
+    labels = spec.network.labels if same_task else wanted.labels
+    alike = replace(spec.network, labels=labels, layers=wanted.layers, dropout=wanted.dropout, cell=cell)
     deeper = wanted.layers - spec.network.layers
     can_grow = deeper > 0 and wanted.residual and wanted.cell in GATED
     if wanted != alike or spec.frontend != recipe.frontend or (deeper and not can_grow):
@@ -55,6 +58,8 @@ def start_from_model(network: Network, recipe: Recipe) -> None:
         weights = {name: _as_gru(name, value) for name, value in weights.items()}
     if deeper:
         weights = deepened(weights, network, spec.network.layers)
+    if not same_task:
+        weights |= {name: network.state_dict()[name] for name in HEAD}
     network.load_state_dict(widened(weights, network))
 
 

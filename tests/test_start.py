@@ -71,6 +71,18 @@ def test_a_gru_begins_as_the_lstm_that_it_can_be(tmp_path: Path) -> None:
     assert float((expected - expected.mean(1, keepdim=True)).std()) > 0.1  # there was something to say
 
 
+def test_a_model_of_another_task_lends_all_but_its_outputs(tmp_path: Path) -> None:
+    start, model = finished(tmp_path, "network.cell=gru")
+    made = load_recipe("keyword", (*SHAPE, start))
+    network = Network(made.network)
+    own = network.head.weight.clone()
+    start_from_model(network, made)
+    assert torch.equal(network.head.weight, own)
+    lent = model.state_dict()
+    for name, weight in network.state_dict().items():
+        assert name.startswith("head.") or torch.equal(weight, lent[name]), name
+
+
 def test_only_residual_layers_of_one_cell_can_be_added_and_none_taken_away(tmp_path: Path) -> None:
     start, _ = finished(tmp_path)
     for change in (
