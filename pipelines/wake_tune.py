@@ -28,6 +28,8 @@ from auricle.pipelines.wake_streams import GAP_SAMPLES, Ear, scan
 
 RATES = (5.0, 2.0, 1.0, 0.5, 0.2, 0.1, 0.05)
 AUDIO = (".wav", ".flac", ".ogg", ".mp3", ".opus")
+USUAL_RATE = 0.5
+"""False accepts per hour, where nobody's recordings say what to choose."""
 SNR_DB = 10.0
 FEWEST_PHONES = 6
 LATE_FRAMES = 10
@@ -49,6 +51,10 @@ class Judged(NamedTuple):
     recordings: list[Recording]
     clean: Array  # raw score of each
     noisy: Array  # the same with noise 10 dB below
+
+    def missed(self, threshold: float) -> list[Recording]:
+        """Those that score less as they are."""
+        return [one for one, score in zip(self.recordings, self.clean, strict=True) if score < threshold]
 
 
 def synthesise(phrase: str, count: int, seed: int = 0) -> list[Recording]:
@@ -170,6 +176,14 @@ def misses(scores: Array, tail: Tail) -> list[float]:
     return [float((scores < min(BEST_SCORE, tail.score_at(rate))).mean()) for rate in RATES]
 
 
+def table(judged: Judged, tail: Tail) -> list[str]:
+    """Misses at each of `RATES`, and the thresholds that stand for them, as lines."""
+    lines = ["false accepts per hour   missed   missed in noise   threshold"]
+    for rate, quiet, loud in zip(RATES, misses(judged.clean, tail), misses(judged.noisy, tail), strict=True):
+        lines.append(f"{rate:22g}   {100 * quiet:5.0f}%   {100 * loud:14.0f}%   {1 / (1 + rate):9.2f}")
+    return lines
+
+
 def recommend(missed: Sequence[float]) -> float:
     """The lowest rate of false accepts that costs hardly more misses than the highest."""
     return min(
@@ -179,16 +193,20 @@ def recommend(missed: Sequence[float]) -> float:
     )
 
 
-def draw(judged: Judged, tail: Tail, phrase: str, path: Path) -> None:
-    """Misses against false accepts per hour."""
+def draw(judged: Mapping[str, Judged], tail: Tail, phrase: str, path: Path) -> None:
+    """Misses against false accepts per hour, for each kind of recordings by its name."""
     from matplotlib.figure import Figure
 
     picture = Figure(figsize=(6.5, 4.5), layout="constrained")
     axes = picture.add_subplot()
     rates = np.geomspace(0.02, 50, 120)
-    for name, scores in (("as recorded", judged.clean), (f"noise at {SNR_DB:.0f} dB", judged.noisy)):
-        shares = [100 * float((scores < min(BEST_SCORE, tail.score_at(rate))).mean()) for rate in rates]
-        axes.plot(rates, shares, label=f"{name} ({len(scores)} recordings)")
+    for number, (who, one) in enumerate(judged.items()):
+        for scores, style, where in (
+            (one.clean, "-", "as recorded"),
+            (one.noisy, "--", f"noise at {SNR_DB:.0f} dB"),
+        ):
+            shares = [100 * float((scores < min(BEST_SCORE, tail.score_at(rate))).mean()) for rate in rates]
+            axes.plot(rates, shares, style, color=f"C{number}", label=f"{len(scores)} {who}, {where}")
     axes.set(xscale="log", ylim=(0, 100), xlabel="false accepts per hour of speech", ylabel="misses (%)")
     axes.set_title(phrase)
     axes.grid(visible=True, which="both", alpha=0.25)
@@ -201,4 +219,5 @@ def keep(folder: Path, recordings: Sequence[Recording]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for recording in recordings:
         name = "".join(letter if letter.isalnum() or letter in "-._" else "_" for letter in recording.name)
-        soundfile.write(folder / f"{Path(name).stem}.wav", recording.samples, SAMPLE_RATE)
+        name = Path(name).stem if name.lower().endswith(AUDIO) else name
+        soundfile.write(folder / f"{name}.wav", recording.samples, SAMPLE_RATE)

@@ -25,7 +25,17 @@ from auricle.pipelines.evaluate_wake import (
 from auricle.pipelines.streams import Placed
 from auricle.pipelines.wake_report import draw_wake, wake_text
 from auricle.pipelines.wake_streams import GAP_SAMPLES
-from auricle.pipelines.wake_tune import closeness, ideal, recommend, warnings
+from auricle.pipelines.wake_tune import (
+    Judged,
+    Recording,
+    closeness,
+    draw,
+    ideal,
+    keep,
+    recommend,
+    table,
+    warnings,
+)
 
 FRAME = 640
 LEXICON = Lexicon()
@@ -140,3 +150,22 @@ def test_weak_phrases_are_warned_of() -> None:
 def test_the_advice_gives_up_few_recordings_for_few_false_accepts() -> None:
     assert recommend([0.0, 0.0, 0.02, 0.04, 0.3, 0.5, 0.6]) == 0.5
     assert recommend([0.5] * 7) == 0.05
+
+
+def test_own_recordings_and_synthetic_voices_are_told_apart(tmp_path: Path) -> None:
+    tail = fit_tail(np.random.default_rng(0).normal(-30, 2, (10, 9000)).astype(np.float32), INFO)
+    said = [Recording(f"{number}.wav", np.zeros(16, np.float32)) for number in range(4)]
+    people = Judged(said, np.full(4, -1.0, np.float32), np.full(4, -90.0, np.float32))
+    robots = Judged(said, np.array([-90, -90, -90, -1], np.float32), np.full(4, -90.0, np.float32))
+    assert [line.split()[1:3] for line in table(people, tail)[1:]] == [["0%", "100%"]] * 7
+    assert [line.split()[1:3] for line in table(robots, tail)[1:]] == [["75%", "100%"]] * 7
+    assert [one.name for one in robots.missed(-5.0)] == ["0.wav", "1.wav", "2.wav"]
+    draw({"recordings": people, "synthetic voices": robots}, tail, "alpha", tmp_path / "alpha.png")
+    assert (tmp_path / "alpha.png").stat().st_size > 5000
+
+
+def test_hits_within_a_second_are_kept_beside_each_other(tmp_path: Path) -> None:
+    names = ("talk-1.66s", "talk-1.20s", "radio/talk.wav", "synthetic-1-en-gb-x-rp_Lee")
+    keep(tmp_path, [Recording(name, np.zeros(16, np.float32)) for name in names])
+    expected = {"talk-1.66s.wav", "talk-1.20s.wav", "radio_talk.wav", "synthetic-1-en-gb-x-rp_Lee.wav"}
+    assert {path.name for path in tmp_path.iterdir()} == expected

@@ -11,8 +11,9 @@ HELP = "try a wake phrase before it annoys anyone"
 DESCRIPTION = """\
 Lets synthetic voices (espeak-ng, flite, festival, as installed) and your own recordings say a phrase, and
 prints how many of them would be missed at which rate of false accepts in an hour of speech. Warns if the
-phrase is short, common, or close to another one of the configuration. Synthetic voices are easier, or just
-different: recordings of yours (some twenty, each with the phrase once) tell more.
+phrase is short, common, or close to another one of the configuration. People are heard better than synthetic
+voices, which tell one phrase from another, but not how often you will be missed: recordings of yours (some
+twenty, each with the phrase once) do.
 
   auricle tune "hey auricle"
   auricle tune "hey auricle" --recordings mine/ --out tuning/
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the table, the warnings and the advice."""
+    """Prints the tables, the warnings and the advice."""
     import torch
 
     from auricle.configs.errors import DataError
@@ -63,25 +64,27 @@ def run(args: argparse.Namespace) -> int:
     search = PhraseSearch([ways], background.info.search)
     tail = background.tails(search)[0]
 
-    recordings = tuning.read_folder(args.recordings) if args.recordings else []
-    recordings += tuning.synthesise(args.phrase, args.voices)
-    if not recordings:
+    heard = {"recordings": tuning.read_folder(args.recordings)} if args.recordings else {}
+    heard["synthetic voices"] = tuning.synthesise(args.phrase, args.voices)
+    if not any(heard.values()):
         raise DataError(
             "nobody says the phrase: install espeak-ng, flite or festival, or give --recordings DIR"
         )
-    judged = tuning.judge(ear, recordings, search)
-    clean, noisy = tuning.misses(judged.clean, tail), tuning.misses(judged.noisy, tail)
-    print(f"'{args.phrase}', {len(recordings)} recordings, {background.info.hours:.1f} h of speech\n")
-    print("false accepts per hour   missed   missed in noise   threshold")
-    for rate, quiet, loud in zip(tuning.RATES, clean, noisy, strict=True):
-        print(f"{rate:22g}   {100 * quiet:5.0f}%   {100 * loud:14.0f}%   {1 / (1 + rate):9.2f}")
-    advised = tuning.recommend(noisy)
+    judged = {who: tuning.judge(ear, found, search) for who, found in heard.items() if found}
+    print(f"'{args.phrase}', against {background.info.hours:.1f} h of speech without it")
+    for who, one in judged.items():
+        print(f"\n{len(one.recordings)} {who}")
+        print("\n".join(tuning.table(one, tail)))
+    people = judged.get("recordings")
+    advised = tuning.recommend(tuning.misses(people.noisy, tail)) if people else tuning.USUAL_RATE
     for warning in tuning.warnings(ways, tail, advised, others, background):
         print(f"\nwarning: {warning}")
+    if not people:
+        print("\nPeople are heard better than synthetic voices: --recordings DIR tells how you are.")
     print(f'\n[[wake]]\nphrase = "{args.phrase}"\nfalse_accepts_per_hour = {advised:g}')
-    threshold = min(BEST_SCORE, tail.score_at(advised))
     if args.clips:
-        missed = [one for one, score in zip(recordings, judged.clean, strict=True) if score < threshold]
+        threshold = min(BEST_SCORE, tail.score_at(advised))
+        missed = [recording for one in judged.values() for recording in one.missed(threshold)]
         wrong = tuning.false_hits(ear, tuning.read_folder(args.talk), search, threshold) if args.talk else []
         tuning.keep(args.clips / "missed", missed)
         tuning.keep(args.clips / "false-hits", wrong)
