@@ -31,7 +31,7 @@ posteriors, label 0 (blank) for "nothing new". Wake phrases, commands and transc
 LOOKS = {
     "vad": "looked at once.",
     "acoustic": "looked at once.",
-    "acoustic-lstm": "looked at once with these weights, and once with each of the three that shipped before.",
+    "acoustic-lstm": "looked at once with these weights, and once with each of the three before them.",
     "acoustic-gru": "looked at once with these weights, and once with those that shipped before.",
     "keyword": "looked at once.",
     "keyword-gru": """\
