@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auricle.configs.errors import ConfigError, ModelError
+from auricle.configs.memory import release_free_memory
 from auricle.configs.section import samples
 from auricle.configs.settings import KeywordSettings, Settings, VadSettings
 from auricle.daemon import event_data
@@ -263,4 +264,5 @@ def build_detectors(settings: Settings, engine: "Engine", reloads: bool = False)
 
         acoustic = engine.load(settings.acoustic.model, settings.acoustic.cell)
         detectors.append(transcript_detector(acoustic, settings))
+    release_free_memory()
     return detectors

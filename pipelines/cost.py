@@ -3,8 +3,6 @@
 `python -m auricle.pipelines.cost FILE STREAMS` prints by how many bytes a process grows with a model in use.
 """
 
-import ctypes
-import gc
 import platform
 import subprocess
 import sys
@@ -18,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from auricle.configs.memory import release_free_memory
 from auricle.models import state as states
 from auricle.models.checkpoint import ModelSpec, load_model, save_model
 from auricle.models.engine import ModelInfo, TorchEngine, limit_threads
@@ -110,10 +109,7 @@ def measure_resident(path: Path, streams: int = STREAMS) -> int | None:
 
 def resident_bytes() -> int:
     """Memory of this process that is in use now (Linux); what is free goes back to the system first."""
-    gc.collect()
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "malloc_trim"):
-        libc.malloc_trim(0)
+    release_free_memory()
     return int(STATM.read_text().split()[1]) * PAGE_BYTES
 
 

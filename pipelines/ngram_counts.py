@@ -18,6 +18,7 @@ from auricle.configs.errors import DataError
 from auricle.models.decoding.ngram import END, NEVER, START, UNKNOWN, NGram, assemble
 
 Ints = NDArray[np.int64]
+Numbers = NDArray[np.int32]
 Reals = NDArray[np.float64]
 
 BITS = 20
@@ -47,7 +48,7 @@ def vocabulary_of(counts: Mapping[str, int], size: int) -> list[str]:
     return [UNKNOWN, START, END, *ranked]
 
 
-def number_words(sentences: Iterable[list[str]], words: list[str]) -> Ints:
+def number_words(sentences: Iterable[list[str]], words: list[str]) -> Numbers:
     """All sentences as one row of word numbers, each between `START` and `END`, `(N,)`."""
     index = {word: number for number, word in enumerate(words)}
     blocks, row = [], []
@@ -58,17 +59,33 @@ def number_words(sentences: Iterable[list[str]], words: list[str]) -> Ints:
         if len(row) > 1_000_000:
             blocks.append(np.array(row, np.int32))
             row = []
-    return np.concatenate([*blocks, np.array(row, np.int32)]).astype(np.int64)
+    return np.concatenate([*blocks, np.array(row, np.int32)])
 
 
-def count_grams(row: Ints) -> tuple[Grams, Grams, Grams]:
+def count_grams(row: Numbers, piece: int = 20_000_000) -> tuple[Grams, ...]:
     """Counts single words, pairs and triples; none reaches over the end of a sentence.
+
+    Args:
+        row: text as `number_words` gives it.
+        piece: words that are counted at a time: sorting takes several times the memory of what is sorted.
 
     Raises:
         DataError: there is no text.
     """
     if not len(row):
         raise DataError("no text to learn a language model from")
+    begins = np.flatnonzero(row == START_ID)
+    cuts = np.unique(begins[np.searchsorted(begins, np.arange(piece, begins[-1] + 1, piece))])
+    pieces = np.split(row, cuts)
+    counted = _count_piece(pieces[0])
+    for part in pieces[1:]:
+        more = _count_piece(part)
+        counted = tuple(_merged(one, other) for one, other in zip(counted, more, strict=True))
+    return counted
+
+
+def _count_piece(row: Numbers) -> tuple[Grams, ...]:
+    row = row.astype(np.int64)
     singles = _unique(row[row != START_ID])
     begins = row == START_ID
     pairs = _unique(((row[:-1] << BITS) | row[1:])[~begins[1:]])
@@ -79,8 +96,21 @@ def count_grams(row: Ints) -> tuple[Grams, Grams, Grams]:
 
 def _unique(keys: Ints) -> Grams:
     keys = np.sort(keys)
-    first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+    first = _firsts(keys)
     return Grams(keys[first], np.diff(np.append(first, len(keys))))
+
+
+def _merged(one: Grams, other: Grams) -> Grams:
+    keys = np.concatenate([one.keys, other.keys])
+    order = keys.argsort(kind="stable")
+    keys, counts = keys[order], np.concatenate([one.counts, other.counts])[order]
+    first = _firsts(keys)
+    return Grams(keys[first], np.add.reduceat(counts, first))
+
+
+def _firsts(keys: Ints) -> Ints:
+    """Where new keys begin in a sorted row."""
+    return np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
 
 
 def discounts(counts: Ints) -> Reals:
@@ -106,7 +136,7 @@ def interpolated(counts: Ints, groups: Ints, shorter: Reals) -> Reals:
     return probability
 
 
-def estimate(row: Ints, words: list[str], size: Size, *, continuation: bool = True) -> NGram:
+def estimate(row: Numbers, words: list[str], size: Size, *, continuation: bool = True) -> NGram:
     """Learns a model from numbered text.
 
     Args:

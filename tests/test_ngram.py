@@ -17,7 +17,7 @@ from auricle.models.decoding.ngram_file import (
     write_compact,
 )
 from auricle.pipelines.lm_text import sentences, spoken_number, without_held_out
-from auricle.pipelines.ngram_counts import Size, estimate, number_words, vocabulary_of
+from auricle.pipelines.ngram_counts import Size, count_grams, estimate, number_words, vocabulary_of
 
 ARPA = """\\data\\
 ngram 1=5
@@ -127,6 +127,15 @@ def test_probabilities_after_any_words_add_up_to_one(learnt: NGram) -> None:
             continue
         scores, _ = learnt.score(np.full(len(everything), state), everything)
         assert np.exp(scores.astype(np.float64)).sum() == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("piece", [1, 5, 6, 40])
+def test_counts_are_the_same_in_pieces(piece: int) -> None:
+    words = vocabulary_of({word: 1 for line in TEXT for word in line}, 100)
+    row = number_words(TEXT, words)
+    for whole, joined in zip(count_grams(row), count_grams(row, piece), strict=True):
+        np.testing.assert_array_equal(whole.keys, joined.keys)
+        np.testing.assert_array_equal(whole.counts, joined.counts)
 
 
 def test_pruning_keeps_probabilities_and_drops_n_grams() -> None:

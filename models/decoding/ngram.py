@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
+States = NDArray[np.int32]
 Floats = NDArray[np.float32]
 
 START, END, UNKNOWN = "<s>", "</s>", "<unk>"
@@ -38,9 +39,9 @@ class NGram:
     """Of each n-gram's last word, `(E,)`."""
     backoff: Floats
     """Log-weight of each state, `(S,)` with S = 1 + W + E."""
-    shorter: Ints
+    shorter: States
     """The state with the first word taken away, `(S,)`."""
-    following: Ints
+    following: States
     """The state after each state's words, itself or shorter if nothing more is known of it, `(S,)`."""
     orders: tuple[int, ...]
     """How many n-grams of each order there are, from 1."""
@@ -86,13 +87,13 @@ class NGram:
             alone = ~found & (here == EMPTY_STATE)
             at, here = at[~(found | alone)], here[~(found | alone)]
             total[at] += self.backoff[here]
-            here = self.shorter[here]
+            here = self.shorter[here].astype(np.int64)
         known = entry >= 0
         total += (
             np.where(known, self.log_prob[entry], self.unigram[words]) if last >= 0 else self.unigram[words]
         )
         reached = np.where(known, 1 + count + entry, 1 + words)
-        return total, self.following[reached]
+        return total, self.following[reached].astype(np.int64)
 
     def sentence(self, sentence: Sequence[str]) -> tuple[float, int]:
         """Log-probability of a sentence with its end, and how many of its words are unknown (not scored)."""
@@ -181,7 +182,7 @@ def assemble(
     )
 
 
-def _shorter(keys: Ints, count: int) -> Ints:
+def _shorter(keys: Ints, count: int) -> States:
     """The state of each state's words without the first."""
     shorter = np.zeros(1 + count + len(keys), np.int64)
     history, last = keys // count, keys % count
@@ -202,15 +203,15 @@ def _shorter(keys: Ints, count: int) -> Ints:
             here[rest[~hit]] = shorter[here[rest[~hit]]]
         shorter[1 + count + begin : 1 + count + end] = found
         begin = end
-    return shorter
+    return shorter.astype(np.int32)
 
 
-def _following(keys: Ints, count: int, shorter: Ints, backoff: Floats) -> Ints:
+def _following(keys: Ints, count: int, shorter: States, backoff: Floats) -> States:
     """Leads each state to the longest one that makes a difference: words after it, or a back-off weight."""
     useful = backoff != 0
-    useful[np.unique(keys // count)] = True
+    useful[keys // count] = True
     useful[EMPTY_STATE] = True
-    following = np.arange(len(shorter))
+    following = np.arange(len(shorter), dtype=np.int32)
     while (idle := ~useful[following]).any():
         following = np.where(idle, shorter[following], following)
     return following

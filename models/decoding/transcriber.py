@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from auricle.configs.errors import ModelError
 from auricle.models.decoding.beam import BeamSearch, BeamSettings
 from auricle.models.decoding.hypotheses import NO_END, BeamState, chain, commit, shared_end
-from auricle.models.decoding.ngram import END, START, UNKNOWN, NGram
+from auricle.models.decoding.ngram import END, START, UNKNOWN, NGram, States
 from auricle.models.decoding.tree import build_tree
 from auricle.models.lexicon import WORD, Lexicon
 from auricle.models.phones import INDEX, PHONES
@@ -198,17 +198,15 @@ def with_words(model: NGram, words: Sequence[str]) -> NGram:
         return model
     history, last = model.keys // count, model.keys % count
 
-    def renumber(states: NDArray[np.int64]) -> NDArray[np.int64]:
-        return np.where(states > count, states + added, states)
-
-    def insert(states: NDArray[np.int64]) -> NDArray[np.int64]:
-        return np.insert(renumber(states), 1 + count, np.zeros(added, np.int64))
+    def insert(states: States) -> States:
+        moved = np.where(states > count, states + np.int32(added), states)
+        return np.insert(moved, 1 + count, np.zeros(added, np.int32))
 
     return replace(
         model,
         words=(*model.words, *words),
         unigram=np.append(model.unigram, np.full(added, NEW_WORD_LOG_PROB, np.float32)),
-        keys=renumber(history) * (count + added) + last,
+        keys=(history + added * (history > count)) * (count + added) + last,
         backoff=np.insert(model.backoff, 1 + count, np.zeros(added, np.float32)),
         shorter=insert(model.shorter),
         following=insert(model.following),
