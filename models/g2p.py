@@ -23,6 +23,7 @@ from auricle.models.phones import PHONES, Pronunciation
 FILE = Path(__file__).parent / "g2p.json.gz"
 WINDOWS = ((0, 0), (0, 1), (1, 1), (1, 2), (2, 2), (2, 3), (3, 3), (3, 4), (4, 4), (5, 5))
 """Letters before and after, from the narrowest context to the widest."""
+REACH = max(map(max, WINDOWS))
 LEAST_COUNT = 2
 EDGE = "#"
 CHUNK_SIZES = (0, 1, 2)
@@ -38,10 +39,9 @@ Costs = Mapping[tuple[str, Pronunciation], float]
 
 
 def contexts(word: str, place: int) -> Iterator[str]:
-    """The contexts of one letter as keys of the tree, narrowest first."""
-    reach = max(max(window) for window in WINDOWS)
-    padded, middle = EDGE * reach + word + EDGE * reach, place + reach
-    for before, after in WINDOWS:
+    """The contexts of one letter as keys of the tree, widest first."""
+    padded, middle = EDGE * REACH + word + EDGE * REACH, place + REACH
+    for before, after in reversed(WINDOWS):
         yield f"{padded[middle - before : middle]}.{word[place]}.{padded[middle + 1 : middle + 1 + after]}"
 
 
@@ -60,10 +60,7 @@ def pronounce(word: str, tree: Tree | None = None) -> Pronunciation:
     known = shipped_tree() if tree is None else tree
     phones: list[str] = []
     for place in range(len(word)):
-        for key in reversed(list(contexts(word, place))):
-            if key in known:
-                phones += known[key].split()
-                break
+        phones += next((known[key].split() for key in contexts(word, place) if key in known), [])
     return tuple(phones)
 
 
@@ -138,7 +135,7 @@ def grow(aligned: Sequence[tuple[str, list[Pronunciation]]]) -> dict[str, str]:
         narrower: dict[str, str] = {}
         for word, chunks in aligned:
             for place, chunk in enumerate(chunks):
-                keys = list(contexts(word, place))[: level + 1]
+                keys = list(contexts(word, place))[::-1][: level + 1]
                 votes[keys[-1]][" ".join(chunk)] += 1
                 narrower[keys[-1]] = next((tree[key] for key in reversed(keys[:-1]) if key in tree), "?")
         for key, vote in votes.items():
