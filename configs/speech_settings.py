@@ -187,7 +187,7 @@ class TranscriptSettings(Section):
         default=0.0, ge=-20, le=20, description="Added for every word: more gives more and shorter words."
     )
     blank_shift: float = Field(
-        default=0.0,
+        default=-1.0,
         ge=-20,
         le=20,
         description="Added to the log-probability of the model's blank or silence; peaky models want less.",
