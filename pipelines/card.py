@@ -31,7 +31,7 @@ posteriors, label 0 (blank) for "nothing new". Wake phrases, commands and transc
 LOOKS = {
     "vad": "looked at once.",
     "acoustic": "looked at once.",
-    "acoustic-lstm": "looked at once with these weights, and once with each of the three before them.",
+    "acoustic-lstm": "looked at once with these weights, and once with each of the four before them.",
     "acoustic-gru": "looked at once with these weights, and once with those that shipped before.",
     "keyword": "looked at once.",
     "keyword-gru": """\
@@ -89,11 +89,14 @@ def card(name: str, record: Mapping[str, Any], figures: str) -> str:
     batch = f"{training['streams']} streams x {training['segment_s']} s"
     if kind == "acoustic":
         batch = f"{record['recipe']['acoustic']['batch_seconds']:.0f} s of audio"
+    chosen = f"Averaged weights of step {record['best_step']} did best on `dev`."
+    if "auricle.pipelines.average" in record["command"]:
+        chosen = "The mean of the checkpoints named there did best on `dev`."
     effort = (
         f"{record['steps']} steps of {batch} "
         f"({record['hours_heard']} h of audio heard, augmented), {record['seconds'] / 60:.0f} minutes on one "
-        f"core shared with others, seed {training['seed']}. Averaged weights of step {record['best_step']} "
-        f"did best on `dev`. `{name}.json` has every setting and the learning curve."
+        f"core shared with others, seed {training['seed']}. {chosen} "
+        f"`{name}.json` has every setting and the learning curve."
     )
     data = record["data"]
     shared = [key for key, entry in data.items() if "BY-SA" in entry["licence"]]
@@ -114,9 +117,11 @@ def card(name: str, record: Mapping[str, Any], figures: str) -> str:
 
 def _recipe_note(record: Mapping[str, Any]) -> str:
     """Says so where the shipped recipe has changed since."""
-    words = shlex.split(record["command"])
-    settings = [value for key, value in pairwise(words) if key == "--set"]
-    now = as_table(load_recipe(record["recipe"]["task"], settings))
+    stages = [stage for stage in record["command"].split("; then ") if stage.startswith("auricle train")]
+    pairs = list(pairwise(shlex.split(stages[-1].partition(" (")[0])))
+    settings = [value for key, value in pairs if key == "--set"]
+    path = next((Path(value) for key, value in pairs if key == "--recipe"), None)
+    now = as_table(load_recipe(record["recipe"]["task"], settings, path))
     return "" if _holds(now, record["recipe"]) else " The recipe was an earlier one, other than today's."
 
 

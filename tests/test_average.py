@@ -1,0 +1,48 @@
+"""Weights of several models averaged into one."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from auricle.configs.errors import ModelError
+from auricle.models.checkpoint import ModelSpec, load_model, save_model
+from auricle.models.frontend import FrontendConfig
+from auricle.models.network import Network, NetworkConfig
+from auricle.pipelines.average import average, main, read_weights
+
+
+def _model(path: Path, seed: int, hidden: int = 16) -> Path:
+    torch.manual_seed(seed)
+    config = NetworkConfig(labels=2, hidden=hidden, conv_channels=(8, 8), layers=1)
+    spec = ModelSpec("vad", ("silence", "speech"), config, FrontendConfig())
+    save_model(path, spec, Network(config), torch.float32)
+    return path
+
+
+def test_a_model_and_a_checkpoint_are_averaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = _model(tmp_path / "one.safetensors", 1), _model(tmp_path / "other.safetensors", 2)
+    average_of_run = dict(load_model(other)[1].state_dict())
+    torch.save({"average": average_of_run}, tmp_path / "last.pt")
+    out = tmp_path / "both.safetensors"
+    monkeypatch.setattr(sys, "argv", ["average", str(one), str(tmp_path / "last.pt"), "--out", str(out)])
+    main()
+    spec, network, _ = load_model(out)
+    assert spec.record["average_of"] == [str(one), str(tmp_path / "last.pt")]
+    halves = [read_weights(path)["head.weight"] for path in (one, other)]
+    assert not torch.equal(*halves)
+    torch.testing.assert_close(network.state_dict()["head.weight"], sum(halves) / 2, atol=1e-3, rtol=0)
+
+
+def test_different_shapes_are_refused(tmp_path: Path) -> None:
+    found = [read_weights(_model(tmp_path / f"{size}.safetensors", 1, size)) for size in (16, 24)]
+    with pytest.raises(ModelError, match="different shapes"):
+        average(found)
+
+
+def test_what_is_no_checkpoint_is_named(tmp_path: Path) -> None:
+    torch.save({"something": 1}, tmp_path / "last.pt")
+    for path in (tmp_path / "last.pt", tmp_path / "missing.pt"):
+        with pytest.raises(ModelError, match=path.name):
+            read_weights(path)
