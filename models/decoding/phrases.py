@@ -47,11 +47,11 @@ class PhraseSearchSettings:
     """Of beginning where someone already speaks: phrases that are meant begin after silence."""
     onset_frames: int = 8
     """Frames before the first phone that should be silent."""
-    doubt_cost: float = 10.2
+    doubt_cost: float = 10.0
     """Of each nat by which the best label falls short of certain, mean over the frames that name a phone."""
-    slow_cost: float = 1.3
+    slow_cost: float = 3.0
     """Of each frame that a path takes for each of its phones."""
-    faint_cost: float = 5.4
+    faint_cost: float = 10.0
     """Of each frame by which those that name a phone fall short of `clear_frames` for each phone."""
     clear_frames: float = 2.5
 
