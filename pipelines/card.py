@@ -32,7 +32,7 @@ LOOKS = {
     "vad": "looked at once.",
     "acoustic": "looked at once.",
     "acoustic-lstm": "looked at once with these weights, and once with each of the four before them.",
-    "acoustic-gru": "looked at once with these weights, and once with those that shipped before.",
+    "acoustic-gru": "looked at once with these weights, and once with each of the two before them.",
     "keyword": "looked at once.",
     "keyword-gru": """\
 looked at twice.
@@ -61,8 +61,8 @@ LIMITS = {
 - English only; accents as they come in the data.
 """,
     "acoustic": """\
-- It under-fits: it was trained on one core. Expect about one phone in three to be wrong in clear reading,
-  every second one in strong accents, and some eight to fourteen points more in real noise at 10 dB.
+- It under-fits: it was trained on one core. Expect a quarter to a third of the phones to be wrong in clear
+  reading, nearly half in strong accents, and some seven to fourteen points more in real noise at 10 dB.
 - Answers come late by as much as the training found best, not by a fixed number of frames.
 - Trained against a phone bigram (LF-MMI): the most likely label of each frame inserts phones; use a search.
 - English only, mostly read; accents, children and telephones as they come in the data.
