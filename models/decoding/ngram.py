@@ -6,7 +6,7 @@ one for every n-gram. What follows is looked up in one sorted array of (state, w
 Shape letters: W words, S states, E n-grams of two words and more, N queries.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -141,7 +141,7 @@ def assemble(
     words: Sequence[str],
     unigram: Floats,
     unigram_backoff: Floats,
-    orders: Sequence[tuple[Ints, Ints, Floats, Floats]],
+    orders: Iterable[tuple[Ints, Ints, Floats, Floats]],
 ) -> NGram:
     """Puts a model together.
 
@@ -184,26 +184,26 @@ def assemble(
 
 def _shorter(keys: Ints, count: int) -> States:
     """The state of each state's words without the first."""
-    shorter = np.zeros(1 + count + len(keys), np.int64)
-    history, last = keys // count, keys % count
+    shorter = np.zeros(1 + count + len(keys), np.int32)
     # Histories have lower numbers than what they are the history of: order by order, all are known in time.
     begin = 0
     while begin < len(keys):
-        end = begin + int(np.searchsorted(history[begin:], 1 + count + begin))
-        here = shorter[history[begin:end]]
-        found = np.where(here == EMPTY_STATE, 1 + last[begin:end], -1)
+        end = int(np.searchsorted(keys, (1 + count + begin) * count))
+        known, last = keys[:begin], keys[begin:end] % count
+        here = shorter[keys[begin:end] // count]
+        found = np.where(here == EMPTY_STATE, 1 + last, -1)
         while (missing := np.flatnonzero(found < 0)).size:
             at_empty = missing[here[missing] == EMPTY_STATE]
-            found[at_empty] = 1 + last[begin:end][at_empty]
+            found[at_empty] = 1 + last[at_empty]
             rest = missing[here[missing] != EMPTY_STATE]
-            key = here[rest] * count + last[begin:end][rest]
-            place = np.minimum(np.searchsorted(keys, key), len(keys) - 1)
-            hit = keys[place] == key
+            key = here[rest].astype(np.int64) * count + last[rest]
+            place = np.minimum(np.searchsorted(known, key), max(0, begin - 1))
+            hit = known[place] == key
             found[rest[hit]] = 1 + count + place[hit]
             here[rest[~hit]] = shorter[here[rest[~hit]]]
         shorter[1 + count + begin : 1 + count + end] = found
         begin = end
-    return shorter.astype(np.int32)
+    return shorter
 
 
 def _following(keys: Ints, count: int, shorter: States, backoff: Floats) -> States:

@@ -8,7 +8,7 @@ import gzip
 import io
 import lzma
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auricle.configs.errors import ModelError
-from auricle.models.decoding.ngram import END, NEVER, START, UNKNOWN, NGram, assemble
+from auricle.models.decoding.ngram import END, NEVER, START, UNKNOWN, Floats, Ints, NGram, assemble
 
 SUFFIX = ".lm.xz"
 WEIGHTS = Path(__file__).parent.parent / "weights"
@@ -97,20 +97,21 @@ def write_compact(model: NGram, path: Path) -> None:
 def _read_compact(path: Path) -> NGram:
     with np.load(io.BytesIO(lzma.decompress(path.read_bytes())), allow_pickle=False) as arrays:
         words = arrays["words"].tobytes().decode().split("\n")
-        orders = []
-        order = 2
-        while f"last{order}" in arrays:
-            after = arrays[f"after{order}"]
-            orders.append(
-                (
-                    np.repeat(np.arange(len(after)), after),
-                    arrays[f"last{order}"].astype(np.int64),
-                    _fine(arrays[f"prob{order}"]),
-                    _fine(arrays[f"backoff{order}"]),
-                )
-            )
-            order += 1
-        return assemble(words, _fine(arrays["unigram"]), _fine(arrays["backoff1"]), orders)
+        return assemble(words, _fine(arrays["unigram"]), _fine(arrays["backoff1"]), _orders(arrays))
+
+
+def _orders(arrays: Mapping[str, NDArray[Any]]) -> Iterator[tuple[Ints, Ints, Floats, Floats]]:
+    """One order after the other, so that memory is needed for one at a time."""
+    order = 2
+    while f"last{order}" in arrays:
+        after = arrays[f"after{order}"]
+        yield (
+            np.repeat(np.arange(len(after)), after),
+            arrays[f"last{order}"].astype(np.int64),
+            _fine(arrays[f"prob{order}"]),
+            _fine(arrays[f"backoff{order}"]),
+        )
+        order += 1
 
 
 def _coarse(log_prob: NDArray[np.float32]) -> NDArray[np.uint8]:
