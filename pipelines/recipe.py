@@ -58,7 +58,7 @@ class TrainingConfig:
     patience: int = 0
     """Evaluations without a better score after which training stops; 0 for never."""
     precision: str = "fp32"
-    """"fp32", or "bf16" to run the network in mixed precision."""
+    """"fp32", or "bf16" to run the network in mixed precision where the processor multiplies bf16."""
     noise_share: int = 4
     """So many streams hear the same noise (making noise costs time)."""
 

@@ -13,6 +13,7 @@ from auricle.configs.errors import ConfigError
 from auricle.models.checkpoint import ModelSpec, load_model
 from auricle.models.frontend import LogMel
 from auricle.models.zoo import find_model
+from auricle.pipelines.precision import runs_bf16
 
 
 class Teacher:
@@ -25,7 +26,7 @@ class Teacher:
             name: a shipped model's name, or a path.
             student: the model that is to learn from it.
             device: where it runs.
-            precision: "bf16" to run it in mixed precision.
+            precision: "bf16" to run it in mixed precision where the machine has it.
 
         Raises:
             ModelError: there is no such model.
@@ -43,13 +44,13 @@ class Teacher:
                 )
         self.network = network.eval().requires_grad_(False).to(device)
         self.frontend = LogMel(spec.frontend).to(device)
-        self.device, self.precision = device, precision
+        self.device, self.mixed = device, runs_bf16(device, precision)
 
     @torch.no_grad()
     def log_probs(self, samples: Tensor) -> Tensor:
         """What it says of recordings `(B, N)`, each from a fresh state: `(B, J, V)`."""
         features, _ = self.frontend(samples.to(self.device), self.frontend.initial_state(len(samples)))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             logits, _ = self.network(features, self.network.initial_state(len(samples)))
         taught: Tensor = logits.float().log_softmax(-1)
         return taught

@@ -27,6 +27,7 @@ from auricle.pipelines.criteria import PhoneTargets
 from auricle.pipelines.curves import RunLog, progress_bar
 from auricle.pipelines.optimisers import learning_rate, make_optimisers
 from auricle.pipelines.parallel import Processes
+from auricle.pipelines.precision import runs_bf16
 from auricle.pipelines.recipe import Recipe, as_table, build
 from auricle.pipelines.start import start_from_model
 from auricle.pipelines.tasks import KeywordTask, Task, VadTask
@@ -95,6 +96,7 @@ class Trainer:
         self.recipe, self.corpus, self.folder = recipe, corpus, folder
         self.processes = processes or Processes()
         self.device = torch.device(device)
+        self.mixed = runs_bf16(self.device, recipe.training.precision)
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(recipe.training.seed)
         self.frontend = LogMel(recipe.frontend)
@@ -151,7 +153,7 @@ class Trainer:
         own = self.processes.share(rows)
         torch.manual_seed(training.seed * 1_000_003 + step + self.processes.number * 7_919)  # dropout
         start = states.map_state(lambda leaf: leaf[own], self._start(batch))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=training.precision == "bf16"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             logits, state = self.network(batch.features[own], start)
         loss = self.task.loss(self.processes.join(logits.float(), rows), batch.targets)
         if not torch.isfinite(loss):

@@ -129,6 +129,8 @@ def _train_network(args: argparse.Namespace) -> int:
         processes.wait()
     if trainer.resume():
         print(f"continuing {recipe.name} at step {trainer.progress.step}", file=sys.stderr)
+    if processes.is_first and recipe.training.precision == "bf16" and not trainer.mixed:
+        print("training in fp32: this processor does not multiply bf16", file=sys.stderr)
     if args.tensorboard and processes.is_first:
         trainer.log.open_tensorboard(trainer.progress.step)
     progress = trainer.run(args.minutes)
