@@ -229,6 +229,7 @@ def _memory_section(figures: Figures) -> str:
                 name_of(cell),
                 *(f"{value:.0f}" for value in recalled),
                 " / ".join(f"{steps:,}" for steps in figures.memory(cell, "longest_recalled")),
+                " / ".join(f"{updates:,}" for updates in figures.memory(cell, "updates")),
                 _steps(figures.memory(cell, "vanishes_untrained")),
                 _steps(figures.memory(cell, "vanishes_trained")),
             )
@@ -237,14 +238,15 @@ def _memory_section(figures: Figures) -> str:
         "cell",
         *(f"{delay:,}" for delay in delays),
         f"longest at {RECALLED:.0%}, each seed",
+        "updates practised, each seed",
         "gradient gone, untrained",
         "gradient gone, trained",
     )
     text = (
         f"{SLOTS} marked symbols of {SYMBOLS}, then so many others to distract, then a cue that asks for "
-        "one: % recalled, mean over seeds, after practice on ever longer delays within the budget. The last "
-        f"columns say after how many steps the gradient is below {FADED:g} of what it is one step back "
-        "(median seed; “no”: not within 1,000)."
+        "one: % recalled, mean over seeds, after practice on ever longer delays within the budget (it ends "
+        "early once the longest is recalled). The last columns say after how many steps the gradient is below "
+        f"{FADED:g} of what it is one step back (median seed; “no”: not within 1,000)."
     )
     return f"{text}\n\n{table(header, rows)}"
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from auricle.models.network import ATTENTION
-from auricle.pipelines.memory import CHANCE, FADED, RECALLED
+from auricle.pipelines.memory import CHANCE, DELAYS, FADED, RECALLED
 from auricle.pipelines.metrics import Z_95, Interval
 
 HELD, FAILED, NOISE, UNKNOWN = "held", "did not hold", "within noise", "not measured"
@@ -212,6 +212,15 @@ def _recalls(one: str, others: Sequence[str]) -> Test:
     return test
 
 
+def _learns_to_recall(figures: Figures) -> tuple[str, str]:
+    longest = min(min(figures.memory(cell, "longest_practised")) for cell in ("gru", "lstm"))
+    if longest < DELAYS[-1]:
+        raise NothingLearntError(f"the budget was too short: no more than {longest:,} steps were practised")
+    gru, lstm = (spread([float(n) for n in figures.memory(cell, "updates")]) for cell in ("gru", "lstm"))
+    evidence = f"updates until {longest:,} steps were recalled: GRU {gru.value:,.0f}, LSTM {lstm.value:,.0f}"
+    return is_greater(lstm, gru), evidence
+
+
 def _attention_window(figures: Figures) -> tuple[str, str]:
     window, layers = figures.memory("attention", "window_steps")[0], figures.memory("attention", "layers")[0]
     inside = figures.recall("attention", 1, window)
@@ -273,6 +282,7 @@ CLAIMS: Sequence[tuple[str, Test]] = (
     ("Gates keep the gradient alive, once trained", _gates_keep),
     ("The GRU remembers longer than a plain RNN", _recalls("gru", ("rnn",))),
     ("The LSTM remembers longer than the GRU", _recalls("lstm", ("gru",))),
+    ("The GRU learns to remember with less practice than the LSTM", _learns_to_recall),
     ("Attention recalls everything in its window and nothing beyond", _attention_window),
     ("GRU and LSTM beat a plain RNN", _gated_beat_plain),
     ("The LSTM is more accurate than the GRU", _accuracy("lstm", ("gru",))),

@@ -124,14 +124,14 @@ def practise(
     longest: int = DELAYS[-1],
     tick: Callable[[float], None] = lambda part: None,
 ) -> Practice:
-    """Trains a network to recall over ever longer delays until the budget is spent.
+    """Trains a network to recall over ever longer delays, until it can or the budget is spent.
 
     Args:
         config: from `memory_config`.
         budget: of this training.
         seed: decides weights and sequences.
         longest: no delay longer than this is practised, steps.
-        tick: called after each update with the part of the budget that is used.
+        tick: called after each update with the part of the budget that is used, at the end with 1.
     """
     torch.manual_seed(seed)
     random = torch.Generator().manual_seed(seed)
@@ -148,8 +148,11 @@ def practise(
         if is_full:
             recent.append(right)
         if len(recent) >= RECENT and np.mean(recent[-RECENT:]) >= CONFIDENT:
+            if reach == longest:
+                break
             reach, recent = min(longest, max(reach + 1, int(reach * GROWTH))), []
         tick(budget.part_done(time.monotonic() - started, updates))
+    tick(1.0)
     return Practice(network.eval(), reach, updates, time.monotonic() - started)
 
 

@@ -101,6 +101,15 @@ def test_gates_recall_what_a_plain_rnn_has_forgotten() -> None:
     assert min(found["gru"], found["lstm"]) > found["rnn"] + 0.08
 
 
+def test_practice_ends_once_the_longest_delay_is_recalled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "CONFIDENT", 0.0)  # whatever is answered counts as recalled
+    told: list[float] = []
+    practice = practise(memory_config("gru", 8, 1), Budget(steps=500), 1, longest=6, tick=told.append)
+    assert practice.longest_practised == 6
+    assert 2 * memory.RECENT <= practice.updates < 200
+    assert told[-1] == 1.0 and told == sorted(told)
+
+
 def test_recall_asks_on_a_copy_of_the_state() -> None:
     """One pass over all delays gives what separate passes would: asking leaves no trace."""
     torch.manual_seed(0)
@@ -311,6 +320,20 @@ def test_claims_follow_from_the_figures() -> None:
     assert verdicts["The GRU is lighter than the LSTM (parameters, same width)"] == UNKNOWN
     assert Figures(results).gap("gru", 0.1).value == 0.0
     assert np.isclose(Figures(results).trained("gru", "clean").value, 0.8)
+
+
+@pytest.mark.parametrize(
+    ("reach", "lstm", "verdict"),
+    [(5000, [2500, 2600, 2550], HELD), (5000, [1500, 2600, 1900], NOISE), (300, [3000] * 3, UNKNOWN)],
+)
+def test_who_learns_to_remember_sooner(reach: int, lstm: list[int], verdict: str) -> None:
+    results = made_up_results({"gru": [0.9] * 3, "lstm": [0.9] * 3})
+    results["memory"] = {
+        cell: [{"updates": number, "longest_practised": reach} for number in updates]
+        for cell, updates in {"gru": [1700, 1800, 1750], "lstm": lstm}.items()
+    }
+    found = {claim.text: claim for claim in judge(results)}
+    assert found["The GRU learns to remember with less practice than the LSTM"].verdict == verdict
 
 
 def test_a_budget_too_short_to_learn_anything_decides_nothing() -> None:
