@@ -245,8 +245,8 @@ def _memory_section(figures: Figures) -> str:
     text = (
         f"{SLOTS} marked symbols of {SYMBOLS}, then so many others to distract, then a cue that asks for "
         "one: % recalled, mean over seeds, after practice on ever longer delays within the budget (it ends "
-        "early once the longest is recalled). The last columns say after how many steps the gradient is below "
-        f"{FADED:g} of what it is one step back (median seed; “no”: not within 1,000)."
+        "early once the longest is recalled). The last columns say after how many steps the gradient is "
+        f"below {FADED:g} of what it is one step back (median seed; “no”: not within 1,000)."
     )
     return f"{text}\n\n{table(header, rows)}"
 
