@@ -61,8 +61,8 @@ SETTINGS = {
 }
 """A minute is enough only for small steps and a small task: ten commands, unknown and silence; less noise.
 
-The optimiser is the recipe's, Muon: with AdamW and a rate that suits the GRU (5e-3) the LSTM and the plain RNN
-had learnt nothing after 600 steps, which says something about the rate and nothing about the cells.
+The optimiser is the recipe's, Muon: with AdamW and a rate that suits the GRU (5e-3) the LSTM and the plain
+RNN had learnt nothing after 600 steps, which says something about the rate and nothing about the cells.
 """
 PILOT_STEPS = 12
 """Steps from which the speed of training is taken."""
