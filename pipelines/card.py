@@ -40,8 +40,8 @@ looked at once with these weights, and once with those before them (0.917 on the
 looked at once with these weights, and twice with those before them.
 The very first look gave 0.917 on the first line, with silence often wrong. That led to the rule of decision:
 a word was sought while the word before it was still heard. Where to seek was then chosen on `dev` with clips
-of noise added. So the shares by clip, of both keyword models, owe something to `eval`; the reported keywords and
-the false alarms do not. With the weights before, the first line was 0.926.""",
+of noise added. So the shares by clip, of both keyword models, owe something to `eval`; the reported keywords
+and the false alarms do not. With the weights before, the first line was 0.926.""",
 }
 LIMITS = {
     "vad": """\
