@@ -57,7 +57,7 @@ class MuonFp32(torch.optim.Muon):
         assert closure is None
         for group in self.param_groups:
             rate, momentum = group["lr"], group["momentum"]
-            for weight in group["params"]:
+            for weight in (weight for weight in group["params"] if weight.grad is not None):
                 mean = self.state[weight].setdefault("momentum_buffer", torch.zeros_like(weight))
                 mean.lerp_(weight.grad, 1 - momentum)
                 direction = orthogonal(
