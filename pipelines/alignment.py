@@ -4,6 +4,7 @@ Shape letters: B utterances, J output frames, V labels.
 """
 
 import logging
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import groupby
@@ -201,7 +202,7 @@ def _read(path: Path) -> dict[str, FrameLabels]:
 
 def _write(path: Path, aligned: dict[str, FrameLabels]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial.npz")
+    partial = path.with_suffix(f".{os.getpid()}.partial.npz")
     frames = list(aligned.values())
     ends = np.cumsum([len(labels) for labels in frames])
     np.savez_compressed(partial, names=np.array(list(aligned)), ends=ends, frames=np.concatenate(frames))

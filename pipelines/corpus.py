@@ -9,6 +9,7 @@ for training refuses `eval` outright.
 """
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -156,7 +157,8 @@ class Corpus:
         if rate != SAMPLE_RATE or samples.ndim != 1:
             raise DataError(f"{source} has {rate} Hz, shape {samples.shape}; expected {SAMPLE_RATE} Hz mono")
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_suffix(".partial.npy")
+        # Two runs that share a work folder may decode the same shard at the same time.
+        partial = target.with_suffix(f".{os.getpid()}.partial.npy")
         np.save(partial, samples)
         partial.replace(target)
         return target

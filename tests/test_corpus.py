@@ -2,11 +2,14 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from numpy.typing import NDArray
 
 from auricle.configs.errors import DataError
 from auricle.pipelines.corpus import SPLITS, Corpus, read_manifest, shared_between_splits
@@ -61,6 +64,32 @@ def test_decodes_once(data: Path, tmp_path: Path) -> None:
     assert len(again.audio(clips[0])) == 8_000
     assert decoded.stat().st_mtime_ns == written
     assert not list(decoded.parent.glob("*.partial*"))
+
+
+OTHER_RUN = """
+import sys
+from pathlib import Path
+from auricle.pipelines.corpus import Corpus
+
+corpus = Corpus(Path(sys.argv[1]), Path(sys.argv[2]))
+corpus.decode(corpus.clips("toy", "train"))
+"""
+
+
+def test_another_run_decodes_the_same_shard_meanwhile(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, save = tmp_path / "work", np.save
+
+    def save_slowly(path: Path, samples: NDArray[np.int16]) -> None:
+        save(path, samples)
+        subprocess.run([sys.executable, "-c", OTHER_RUN, data, work], check=True)
+
+    monkeypatch.setattr(np, "save", save_slowly)
+    corpus = Corpus(data, work)
+    clips = corpus.clips("toy", "train")
+    corpus.decode(clips)
+    assert len(corpus.audio(clips[0])) == 8_000
 
 
 def test_training_cannot_read_eval(data: Path, tmp_path: Path) -> None:
