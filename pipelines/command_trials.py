@@ -14,7 +14,7 @@ import numpy as np
 
 from auricle.configs.errors import DataError
 from auricle.models.lexicon import Lexicon, normalise
-from auricle.pipelines.corpus import Clip, Corpus, read_manifest
+from auricle.pipelines.corpus import Clip, Corpus
 
 SETS, OTHERS = ("commonvoice", "wuw2"), ("librispeech", "speechocean762")
 """Whose sentences become commands, and who else speaks outside the grammar."""
@@ -42,26 +42,26 @@ class Trials(NamedTuple):
     others: list[Trial]
 
 
-def read_trials(manifest: Path, grammar: Path) -> Trials:
-    """Reads recorded commands.
-
-    A line of the manifest is that of any set (`id`, `file`, `start`, `duration`, `text`) with `intent` and
-    `slots` (a table); without `intent` it is speech outside the grammar. Files are those beside the manifest.
+def read_trials(clips: Sequence[Clip], grammar: Path) -> Trials:
+    """Sorts recorded commands, with `intent` and `slots` (a table), from speech outside the grammar, without.
 
     Raises:
-        DataError: a line is malformed.
+        DataError: intent or slots of a clip are malformed, no clip has any, or the grammar cannot be read.
     """
     trials = []
-    for clip in read_manifest(manifest, manifest.parent.name, "dev"):
+    for clip in clips:
         intent, slots = clip.details.get("intent", ""), clip.details.get("slots", {})
         if not isinstance(intent, str) or not isinstance(slots, Mapping):
-            raise DataError(f"{manifest}: clip {clip.id}: expected `intent`, a string, and `slots`, a table")
+            raise DataError(f"clip {clip.id}: expected `intent`, a string, and `slots`, a table")
         trials.append(Trial(clip, intent, slots))
-    return Trials(
-        grammar.read_text(encoding="utf-8"),
-        [trial for trial in trials if trial.intent],
-        [trial for trial in trials if not trial.intent],
-    )
+    commands = [trial for trial in trials if trial.intent]
+    if not commands:
+        raise DataError("no command among the recordings: their lines of the manifest need an `intent`")
+    try:
+        text = grammar.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read the grammar {grammar}: {error}") from error
+    return Trials(text, commands, [trial for trial in trials if not trial.intent])
 
 
 def make_trials(

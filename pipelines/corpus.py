@@ -121,7 +121,8 @@ class Corpus:
 
     def decode(self, clips: Iterable[Clip], description: str = "decoding") -> None:
         """Decodes all shards that `clips` lie in, with a progress bar; those done before are skipped."""
-        missing = sorted({clip.shard for clip in clips if not self._decoded(clip.shard).exists()})
+        shards = sorted({clip.shard for clip in clips})
+        missing = [shard for shard in shards if not _is_newer(self._decoded(shard), self.data / shard)]
         for shard in track(missing, description=description, disable=not missing):
             self._decode(shard)
 
@@ -143,10 +144,9 @@ class Corpus:
 
     def _decode(self, shard: str) -> Path:
         """Decodes one shard unless that was done before; the file appears whole or not at all."""
-        target = self._decoded(shard)
-        if target.exists():
+        source, target = self.data / shard, self._decoded(shard)
+        if _is_newer(target, source):
             return target
-        source = self.data / shard
         try:
             samples, rate = soundfile.read(source, dtype="int16")
         except (OSError, soundfile.SoundFileError) as error:
@@ -162,6 +162,13 @@ class Corpus:
         np.save(partial, samples)
         partial.replace(target)
         return target
+
+
+def _is_newer(decoded: Path, source: Path) -> bool:
+    """Whether a shard was decoded since it was written; one that is not there any more was."""
+    if not decoded.exists():
+        return False
+    return not source.exists() or decoded.stat().st_mtime_ns >= source.stat().st_mtime_ns
 
 
 def read_manifest(path: Path, name: str, split: str) -> list[Clip]:

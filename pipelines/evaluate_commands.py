@@ -25,7 +25,7 @@ from auricle.models.lexicon import Lexicon, normalise
 from auricle.pipelines.command_trials import Trial, Trials
 from auricle.pipelines.corpus import SAMPLE_RATE, Corpus
 from auricle.pipelines.metrics import proportion, rate_per_hour
-from auricle.pipelines.sounds import split_noise
+from auricle.pipelines.sounds import NoisePlanner
 from auricle.pipelines.targets import Floats
 from auricle.pipelines.through_stream import lay_out, stream_events
 
@@ -183,10 +183,9 @@ def search_cost(grammar: str) -> dict[str, float]:
 
 
 def evaluate_commands(
-    corpus: Corpus,
     recordings: Corpus,
     trials: Trials,
-    split: str,
+    noise: NoisePlanner | None,
     options: Sequence[str],
     *,
     most: int = 0,
@@ -194,25 +193,23 @@ def evaluate_commands(
     """Figures of commands in each condition, and of speech outside the grammar.
 
     Args:
-        corpus: where the noise is.
         recordings: where what is said is.
         trials: what is said.
-        split: whose noise is added, "dev" or "eval".
+        noise: makes the noise; None to judge without any.
         options: of `auricle stream`, such as --config.
         most: commands, and recordings outside the grammar, at most; 0 for all.
     """
     commands = trials.commands[: most or None]
     network = parse_network(trials.grammar, "grammar")
-    planner = split_noise(corpus, split)
     try:
         peer: Recogniser | None = sphinx(network)
     except ImportError:
         peer = None
     load_s = command_events(np.zeros(SAMPLE_RATE, np.float32), trials.grammar, options)[1]
     rows = []
-    for snr_db in CONDITIONS_DB:
+    for snr_db in CONDITIONS_DB if noise else (None,):
         clips = [trial.clip for trial in commands]
-        stream, places = lay_out(recordings, clips, planner if snr_db else None, snr_db or 0.0, SEED)
+        stream, places = lay_out(recordings, clips, noise if snr_db else None, snr_db or 0.0, SEED)
         laid = [Laid(trial, *place) for trial, place in zip(commands, places, strict=True)]
         events, used_s = command_events(stream, trials.grammar, options)
         row = {"condition": f"{snr_db:.0f} dB" if snr_db else "clean", **judge(laid, events)}
@@ -225,7 +222,6 @@ def evaluate_commands(
     false = len(command_events(stream, trials.grammar, options)[0])
     hours = len(stream) / SAMPLE_RATE / 3600
     return {
-        "split": split,
         "options": list(options),
         "rows": rows,
         "outside": {"hours": hours, "events": false, "per_hour": rate_per_hour(false, hours)},

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from auricle.configs.errors import DataError
 from auricle.pipelines.corpus import SAMPLE_RATE, Clip, Corpus
 from auricle.pipelines.metrics import Interval, bootstrap
-from auricle.pipelines.sounds import split_noise
+from auricle.pipelines.sounds import NoisePlanner
 from auricle.pipelines.targets import Floats
 from auricle.pipelines.through_stream import lay_out, stream_events
 
@@ -50,13 +50,17 @@ class Heard(NamedTuple):
     """From the end of speech to the last final transcript; NaN without one."""
 
 
-def choose(corpus: Corpus, name: str, split: str, most: int) -> list[Clip]:
-    """The sentences of a set; an even choice of them if there are more than `most` (0: all)."""
-    clips = [clip for clip in corpus.clips(name, split) if clip.text]
-    if not clips:
-        raise DataError(f"no sentences in {name}, split {split}; see `auricle data check`")
-    places = np.linspace(0, len(clips) - 1, min(most or len(clips), len(clips))).astype(int)
-    return [clips[place] for place in places]
+def sentences(clips: Sequence[Clip], most: int = 0) -> list[Clip]:
+    """Those of the clips that have a text; an even choice of them if there are more than `most` (0: all).
+
+    Raises:
+        DataError: none has.
+    """
+    spoken = [clip for clip in clips if clip.text]
+    if not spoken:
+        raise DataError("no sentences: none of the recordings has a `text` in its line of the manifest")
+    places = np.linspace(0, len(spoken) - 1, min(most or len(spoken), len(spoken))).astype(int)
+    return [spoken[place] for place in places]
 
 
 def collect(laid: Sequence[Laid], events: Sequence[Mapping[str, Any]]) -> list[Heard]:
@@ -129,29 +133,33 @@ def word_error_rate(clips: Sequence[Clip], found: Sequence[Words]) -> tuple[Inte
 
 
 def evaluate_transcripts(
-    corpus: Corpus, split: str, options: Sequence[str], *, most: int = 0, beside: bool = True
+    recordings: Corpus,
+    sets: Mapping[str, Sequence[Clip]],
+    noise: NoisePlanner | None,
+    options: Sequence[str],
+    *,
+    beside: bool = True,
 ) -> dict[str, Any]:
-    """Figures of all sets, clean and in noise.
+    """Figures of some sets of sentences, clean and in noise.
 
     Args:
-        corpus: where the recordings are.
-        split: "dev" or "eval".
+        recordings: where they are.
+        sets: what is read in each, by name.
+        noise: makes the noise; None to judge without any.
         options: of `auricle stream`, such as --config.
-        most: recordings of each set at most; 0 for all.
         beside: whether PocketSphinx hears them too, if it is installed.
     """
     try:
         reference = sphinx() if beside else None
     except ImportError:
         reference = None
-    planner = split_noise(corpus, split)
     options = [*options, "--transcribe"]
     load_s = stream_events(np.zeros(SAMPLE_RATE, np.float32), options)[1]
+    conditions = [("clean", None), *([(f"{SNR_DB:.0f} dB", noise)] if noise else [])]
     rows = []
-    for name in SETS:
-        clips = choose(corpus, name, split, most)
-        for condition, noise in (("clean", None), (f"{SNR_DB:.0f} dB", planner)):
-            stream, places = lay_out(corpus, clips, noise, SNR_DB, SEED)
+    for name, clips in sets.items():
+        for condition, planner in conditions:
+            stream, places = lay_out(recordings, clips, planner, SNR_DB, SEED)
             laid = [
                 Laid(clip, place.start_sample, place.speech_end)
                 for clip, place in zip(clips, places, strict=True)
@@ -163,7 +171,7 @@ def evaluate_transcripts(
                 cut = [stream[one.start_sample :][: one.clip.length_samples] for one in laid]
                 rate, _ = word_error_rate(clips, [reference(samples) for samples in cut])
                 rows[-1]["pocketsphinx_wer"] = rate
-    return {"split": split, "options": options[:-1], "rows": rows}
+    return {"options": options[:-1], "rows": rows}
 
 
 def _row(

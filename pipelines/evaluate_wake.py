@@ -8,7 +8,7 @@ Shape letters: B streams, N samples, J output frames, P phrases, W windows.
 """
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +27,7 @@ from auricle.pipelines.calibrate import spoken_as
 from auricle.pipelines.corpus import SAMPLE_RATE, Clip, Corpus
 from auricle.pipelines.evaluate_verifier import fit_split, verified_scores, without_split
 from auricle.pipelines.metrics import Interval, proportion, rate_per_hour
+from auricle.pipelines.recorded import Recorded
 from auricle.pipelines.streams import Placed
 from auricle.pipelines.wake_streams import GAP_SAMPLES, Ear, in_noise, lay_clips, recorded_noise, scan
 
@@ -37,6 +38,8 @@ SNR_DB = 10.0
 RATES = (0.5, 0.1)
 """False accepts per hour at which misses are counted."""
 PROMISED = 0.5
+LEAST_OTHER_S = 60.0
+"""Of other speech there must be so much at least for false accepts to be counted."""
 LATE_S = 0.4
 """A phrase may be heard so long after the end of its recording."""
 REFRACTORY_S = 1.0
@@ -67,24 +70,63 @@ def text_of(clip: Clip) -> str:
     return spoken_as(clip) if clip.details.get("wake") else ""
 
 
+def is_other_speech(clip: Clip) -> bool:
+    """Whether what is heard in a clip is a false accept."""
+    return clip.set not in POSITIVES and not clip.details.get("wake")
+
+
 def lay_trials(corpus: Corpus, split: str, most: int = 0) -> Trials:
-    """Lays all recordings of a split, shuffled, in streams; `most` of each set, 0 for all."""
+    """Lays all recordings of a split, shuffled, in streams; `most` of each set, 0 for all.
+
+    Raises:
+        DataError: none is of a wake phrase.
+    """
     clips: list[Clip] = []
     for name in SETS:
         found = corpus.clips(name, split) if (corpus.data / name).is_dir() else []
         order = np.random.default_rng(0).permutation(len(found))[: most or None]
         clips += [found[index] for index in order]
-    counts: dict[str, int] = defaultdict(int)
-    for clip in clips:
-        counts[text_of(clip)] += 1
-    phrases = sorted(
-        text for text, count in counts.items() if text and count >= min(FEWEST, most // 3 or FEWEST)
-    )
-    phrases = sorted(sorted(phrases, key=lambda text: -counts[text])[:MOST_PHRASES])
+    counts = _count(clips)
+    known = [text for text, count in counts.items() if count >= min(FEWEST, most // 3 or FEWEST)]
+    phrases = sorted(sorted(sorted(known), key=lambda text: -counts[text])[:MOST_PHRASES])
     if not phrases:
         raise DataError(f"no recordings of wake phrases in split '{split}' of {corpus.data}")
+    return _lay(corpus, clips, phrases)
+
+
+def lay_recorded(recorded: Recorded, most: int = 0) -> Trials:
+    """Lays recordings of a user in streams: those with `wake` say that phrase, the others none.
+
+    Of the others all are taken, of those with a phrase `most`, 0 for all.
+
+    Raises:
+        DataError: either is missing.
+    """
+    others = [clip for clip in recorded.clips if is_other_speech(clip)]
+    said = [clip for clip in recorded.clips if not is_other_speech(clip)][: most or None]
+    phrases = sorted(_count(said))
+    if not phrases:
+        raise DataError('no wake phrase in the recordings: their lines need "wake", such as "hey lamp"')
+    other_s = sum(clip.seconds for clip in others)
+    if other_s < LEAST_OTHER_S:
+        raise DataError(
+            f"{other_s:.0f} s of recordings without `wake`, in which false accepts are counted: expected "
+            f"{LEAST_OTHER_S:.0f} s or more, better hours, of speech without the phrase"
+        )
+    return _lay(recorded.corpus, [*said, *others], phrases)
+
+
+def _count(clips: Sequence[Clip]) -> Counter[str]:
+    """How many recordings there are of each phrase."""
+    return Counter(text for clip in clips if (text := text_of(clip)))
+
+
+def _lay(corpus: Corpus, clips: Sequence[Clip], phrases: Sequence[str]) -> Trials:
     order = np.random.default_rng(1).permutation(len(clips))
-    laid = lay_clips(corpus, [clips[index] for index in order], STREAMS)
+    # Streams are as long as the longest: around one long recording their silence would count as speech.
+    seconds = [clip.seconds for clip in clips]
+    streams = max(1, min(STREAMS, int(sum(seconds) / (4 * max(seconds)))))
+    laid = lay_clips(corpus, [clips[index] for index in order], streams)
     return Trials(tuple(phrases), laid.placed, laid.samples, laid.hours)
 
 
@@ -112,7 +154,7 @@ def outcomes(scores: Mapping[str, Array], trials: Trials, frame_samples: int) ->
     for phrase, values in scores.items():
         own, free = [], np.ones(values.shape, bool)
         for place in trials.placed:
-            if place.note.set not in POSITIVES:
+            if is_other_speech(place.note):
                 continue
             first, last = place.start_sample // frame_samples, (place.end_sample - GAP_SAMPLES + late)
             free[place.stream, first : (place.end_sample + late) // frame_samples + 1] = False
@@ -188,7 +230,7 @@ def keep_promise(
     delays, right, other_s = [], set(), 0.0
     late = round(LATE_S * SAMPLE_RATE)
     for place in trials.placed:
-        if place.note.set not in POSITIVES:
+        if is_other_speech(place.note):
             continue
         other_s += (place.end_sample - place.start_sample) / SAMPLE_RATE
         here = [
@@ -222,12 +264,24 @@ def search_cost(background: Background, phrases: Sequence[str], log_probs: Array
 
 
 def evaluate_wake(
-    path: Path, corpus: Corpus, split: str, most: int = 0, *, peers: bool = True, fit: int = 0
+    path: Path,
+    trials: Trials,
+    corpus: Corpus | None,
+    split: str,
+    *,
+    peers: bool = True,
+    fit: int = 0,
 ) -> dict[str, Any]:
     """Judges an acoustic model's wake phrases, and other detectors on the same audio if `peers`.
 
-    With `fit`, those phrases alone of which there are recordings in the train split: with verifiers fitted
-    to so many of these, too.
+    Args:
+        path: the model.
+        trials: what it hears.
+        corpus: where noise is, and recordings to fit verifiers to; None for neither.
+        split: whose noise is added.
+        peers: whether others hear the same audio, where they are installed.
+        fit: judge those phrases alone of which there are recordings in the train split, with verifiers
+            fitted to so many of these, too; 0 for none.
 
     Returns:
         Plain values: for each condition the `outcomes` and `promise`, then cost and what was heard.
@@ -236,19 +290,18 @@ def evaluate_wake(
 
     ear = Ear(path)
     background = load_background(path.with_suffix(SUFFIX), ear.digest)
-    trials = lay_trials(corpus, split, most)
-    verifiers = _fit(ear, corpus, background, trials, fit) if fit else {}
+    verifiers = _fit(ear, corpus, background, trials, fit) if fit and corpus else {}
     if verifiers:
         trials = trials._replace(phrases=tuple(verifiers))
     lexicon = Lexicon()
     search = PhraseSearch([ways_of(text, lexicon) for text in trials.phrases], background.info.search)
     frame = ear.spec.frame_samples
-    noise = recorded_noise(corpus, split, trials.samples.shape)
-    figures: dict[str, Any] = {"model": f"{path.stem}@{ear.digest}", "split": split, "conditions": {}}
-    for condition, samples in (
-        ("clean", trials.samples),
-        (f"{SNR_DB:.0f} dB", in_noise(trials.samples, noise, SNR_DB)),
-    ):
+    heard = {"clean": trials.samples}
+    if corpus:
+        noise = recorded_noise(corpus, split, trials.samples.shape)
+        heard[f"{SNR_DB:.0f} dB"] = in_noise(trials.samples, noise, SNR_DB)
+    figures: dict[str, Any] = {"model": f"{path.stem}@{ear.digest}", "conditions": {}}
+    for condition, samples in heard.items():
         log_probs = ear.hear(samples)
         own = by_phrase(scan(log_probs, search)[0], trials.phrases)
         others = peer_scores(samples.numpy(), trials.phrases, frame) if peers else {}

@@ -25,7 +25,7 @@ def transcript_text(figures: Mapping[str, Any]) -> str:
         )
     settings = " ".join(figures["options"]) or "the default settings"
     return (
-        f"Transcripts of {figures['split']} recordings in a stream with {settings}; intervals by drawing "
+        f"Transcripts of recordings ({figures['split']}) in a stream with {settings}; intervals by drawing "
         "speakers anew. Cost: processor time of the whole pipeline per second of audio.\n\n"
         + markdown_table(header, rows)
     )

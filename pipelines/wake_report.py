@@ -14,10 +14,10 @@ def wake_text(figures: Mapping[str, Any]) -> str:
     """Tables in Markdown."""
     lines = [
         f"# Wake phrases, {figures['model']} on {figures['split']}\n",
-        f"{figures['hours']:.2f} h of streams; false accepts are counted in all sets but those of "
+        f"{figures['hours']:.2f} h of streams; false accepts are counted in speech other than recordings of "
         "wake phrases. Misses at a threshold set on these streams themselves so that there are at most so "
-        "many false accepts (0.1 an hour is none at all in less than ten hours); 95 % intervals by Wilson, "
-        "for the means by drawing recordings anew.\n",
+        "many false accepts (less than one in all is none at all: 0.1 an hour in less than ten hours); 95 % "
+        "intervals by Wilson, for the means by drawing recordings anew.\n",
     ]
     for condition, found in figures["conditions"].items():
         lines.append(f"## {condition}\n")

@@ -18,6 +18,7 @@ from auricle.pipelines.command_trials import Trial, make_trials, read_trials
 from auricle.pipelines.corpus import Clip, Corpus
 from auricle.pipelines.evaluate_commands import Laid, judge, search_cost, understand
 from auricle.pipelines.metrics import rate_per_hour
+from auricle.pipelines.recorded import read_recorded
 
 GRAMMAR = """
 intents:
@@ -63,13 +64,18 @@ def test_a_manifest_is_read(tmp_path: Path) -> None:
     lines[0]["slots"] = {"area": "kitchen"}
     (tmp_path / "m.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (tmp_path / "g.yaml").write_text(GRAMMAR)
-    trials = read_trials(tmp_path / "m.jsonl", tmp_path / "g.yaml")
+    clips = read_recorded(tmp_path / "m.jsonl", tmp_path).clips
+    trials = read_trials(clips, tmp_path / "g.yaml")
     assert [(trial.intent, trial.slots) for trial in trials.commands] == [("Light", {"area": "kitchen"})]
     assert [trial.clip.id for trial in trials.others] == ["2"]
+    with pytest.raises(DataError, match="no command among the recordings"):
+        read_trials(clips[1:], tmp_path / "g.yaml")
+    with pytest.raises(DataError, match="cannot read the grammar"):
+        read_trials(clips, tmp_path / "none.yaml")
     lines[0]["slots"] = ["kitchen"]
     (tmp_path / "m.jsonl").write_text(json.dumps(lines[0]))
     with pytest.raises(DataError, match="clip 1: expected `intent`"):
-        read_trials(tmp_path / "m.jsonl", tmp_path / "g.yaml")
+        read_trials(read_recorded(tmp_path / "m.jsonl", tmp_path).clips, tmp_path / "g.yaml")
 
 
 def test_words_mean_what_the_grammar_says() -> None:

@@ -2,12 +2,16 @@
 
 import argparse
 import json
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from auricle.pipelines.corpus import Corpus
+    from auricle.pipelines.sounds import NoisePlanner
+
+logger = logging.getLogger(__name__)
 
 HELP = "judge models, wake phrases, commands and transcripts on held-out speakers and noise"
 
@@ -19,16 +23,26 @@ kind, or what the daemon makes of phones: wake, commands, transcripts.
   auricle evaluate models/weights/keyword-gru.safetensors --split eval --out runs/figures
   auricle evaluate wake --split eval --out runs/figures
   auricle evaluate commands --most 40 --set acoustic.model=my.safetensors
-  auricle evaluate commands --manifest orders.jsonl --grammar orders.yaml --out runs/figures
   auricle evaluate transcripts --split eval --out runs/figures
+
+  auricle evaluate wake --manifest mine.jsonl --out runs/figures                 recordings of your own
+  auricle evaluate commands --manifest orders.jsonl --grammar orders.yaml
+  auricle evaluate transcripts --manifest mine.jsonl
+
+A manifest lists recordings that lie beside it, 16 kHz, mono, one a line, with what is said in them:
+
+  {"id": "1", "file": "a.flac", "start": 0.0, "duration": 3.1, "text": "feed the cat", "speaker": "ann"}
+
+and, of a wake phrase, "wake": "hey lamp", of a command, "intent": "Feed", "slots": {"animal": "cat"}; lines
+without are speech in which none must be heard. Noise is added from --data, where that folder is there.
 
 Split `dev` is to choose with. Split `eval` is for the figures that are reported: look at it once, when
 nothing is changed any more. Voice activity is judged beside Silero and WebRTC where the packages silero-vad
 and webrtcvad are installed; acoustic models by their phone error rate, clean and in noise. Both are judged
 for each source too, and by sex, age, accent and telephone where the manifests know them. What is made of
 phones is judged in streams, beside PocketSphinx and, for wake phrases that it knows, microWakeWord, where the
-packages pocketsphinx and pymicro-wakeword are installed: commands on recorded ones (lines of a manifest with
-`text`, `intent` and `slots`) or on a stand-in made of sentences.
+packages pocketsphinx and pymicro-wakeword are installed; commands, without a manifest, on a stand-in made
+of sentences.
 With --out, pictures (PNG) of what was found lie beside the tables and the JSON.
 """
 
@@ -60,21 +74,55 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     decoded.add_argument(
         "--fit", type=int, default=0, metavar="N", help="fit verifiers to N recordings of each phrase (wake)"
     )
-    decoded.add_argument("--manifest", type=Path, help="recorded commands")
+    decoded.add_argument("--manifest", type=Path, help="recordings of your own instead of a split's")
     decoded.add_argument("--grammar", type=Path, help="the grammar of the recorded commands")
-    parser.add_argument("--out", type=Path, help="folder for NAME-SPLIT.md, NAME-SPLIT.json and pictures")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="folder for NAME-SPLIT.md, NAME-SPLIT.json and pictures",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Judges what was named."""
+    """Judges what was named.
+
+    Raises:
+        ConfigError: options that do not go together.
+    """
     import torch
 
-    from auricle.pipelines.corpus import Corpus
+    from auricle.configs.errors import ConfigError
 
     torch.set_num_threads(1)
-    judge = JUDGES.get(str(args.models[0]), _judge_models)
-    judge(args, Corpus(args.data, args.work, allow_eval=args.split == "eval"))
+    judge = JUDGES.get(str(args.models[0]))
+    if args.manifest and (judge is None or args.fit):
+        raise ConfigError(f"--manifest goes with {', '.join(JUDGES)} only, and without --fit")
+    if judge:
+        judge(args)
+    else:
+        _judge_models(args, _open(args))
     return 0
+
+
+def _open(args: argparse.Namespace) -> "Corpus":
+    from auricle.pipelines.corpus import Corpus
+
+    return Corpus(args.data, args.work, allow_eval=args.split == "eval")
+
+
+def _open_for_noise(args: argparse.Namespace) -> "Corpus | None":
+    """The data folder; recordings of a user can be judged without one."""
+    if args.manifest and not args.data.is_dir():
+        logger.warning("no data folder at %s: judged without added noise; name it with --data", args.data)
+        return None
+    return _open(args)
+
+
+def _noise(args: argparse.Namespace) -> "NoisePlanner | None":
+    from auricle.pipelines.sounds import split_noise
+
+    corpus = _open_for_noise(args)
+    return split_noise(corpus, args.split) if corpus else None
 
 
 def _judge_models(args: argparse.Namespace, corpus: "Corpus") -> None:
@@ -128,59 +176,83 @@ def _check_words(models: list[Path]) -> None:
             )
 
 
-def _judge_wake(args: argparse.Namespace, corpus: "Corpus") -> None:
+def _judge_wake(args: argparse.Namespace) -> None:
     """Judges wake phrases by misses against false accepts."""
     from auricle.configs.loader import load
     from auricle.models.zoo import find_model
-    from auricle.pipelines.evaluate_wake import evaluate_wake
+    from auricle.pipelines.evaluate_wake import evaluate_wake, lay_recorded, lay_trials
+    from auricle.pipelines.recorded import read_recorded
     from auricle.pipelines.wake_report import draw_wake, wake_text
 
     acoustic = load(None, args.settings).acoustic
     path = find_model(acoustic.model, acoustic.cell)
-    figures = evaluate_wake(path, corpus, args.split, args.most, peers=not args.alone, fit=args.fit)
+    if args.manifest:
+        trials = lay_recorded(read_recorded(args.manifest, args.work), args.most)
+    else:
+        trials = lay_trials(_open(args), args.split, args.most)
+    corpus = _open_for_noise(args)
+    found = evaluate_wake(path, trials, corpus, args.split, peers=not args.alone, fit=args.fit)
+    figures = {"split": _judged(args), **found}
     _report(args, "wake", wake_text(figures), figures)
     if args.out:
-        draw_wake(figures, args.out / f"wake-{args.split}.png")
+        draw_wake(figures, args.out / f"wake-{_judged(args)}.png")
 
 
-def _judge_commands(args: argparse.Namespace, corpus: "Corpus") -> None:
+def _judge_commands(args: argparse.Namespace) -> None:
     """Judges what `auricle stream --grammar` reports."""
     from auricle.configs.errors import ConfigError
     from auricle.pipelines.command_report import command_text, draw_commands, plain
     from auricle.pipelines.command_trials import OTHERS, SETS, make_trials, read_trials
-    from auricle.pipelines.corpus import Corpus
     from auricle.pipelines.evaluate_commands import evaluate_commands
+    from auricle.pipelines.recorded import read_recorded
 
     if (args.manifest is None) != (args.grammar is None):
         raise ConfigError("--manifest and --grammar belong together: give both, or none for the stand-in")
-    made_up = args.manifest is None
-    trials = (
-        make_trials(corpus, SETS, OTHERS, args.split) if made_up else read_trials(args.manifest, args.grammar)
-    )
-    recordings = corpus if made_up else Corpus(args.manifest.parent, args.work / "recorded-commands")
-    figures = evaluate_commands(corpus, recordings, trials, args.split, _options(args), most=args.most)
-    _report(args, "commands", command_text(figures, made_up), plain(figures))
+    if args.manifest:
+        recordings, clips = read_recorded(args.manifest, args.work)
+        trials = read_trials(clips, args.grammar)
+    else:
+        recordings = _open(args)
+        trials = make_trials(recordings, SETS, OTHERS, args.split)
+    found = evaluate_commands(recordings, trials, _noise(args), _options(args), most=args.most)
+    figures = {"split": _judged(args), **found}
+    _report(args, "commands", command_text(figures, made_up=args.manifest is None), plain(figures))
     if args.out:
-        draw_commands(figures, args.out / f"commands-{args.split}.png")
+        draw_commands(figures, args.out / f"commands-{_judged(args)}.png")
 
 
-def _judge_transcripts(args: argparse.Namespace, corpus: "Corpus") -> None:
+def _judge_transcripts(args: argparse.Namespace) -> None:
     """Judges what `auricle stream --transcribe` writes down."""
-    from auricle.pipelines.evaluate_transcripts import evaluate_transcripts
+    from auricle.pipelines.evaluate_transcripts import SETS, evaluate_transcripts, sentences
+    from auricle.pipelines.recorded import RECORDED, read_recorded
     from auricle.pipelines.transcript_report import draw_transcripts, transcript_text
 
-    figures = evaluate_transcripts(corpus, args.split, _options(args), most=args.most)
+    if args.manifest:
+        recordings, clips = read_recorded(args.manifest, args.work)
+        sets = {RECORDED: sentences(clips, args.most)}
+    else:
+        recordings = _open(args)
+        sets = {name: sentences(recordings.clips(name, args.split), args.most) for name in SETS}
+    found = evaluate_transcripts(recordings, sets, _noise(args), _options(args))
+    figures = {"split": _judged(args), **found}
     _report(args, "transcripts", transcript_text(figures), figures)
     if args.out:
-        draw_transcripts(figures, args.out / f"transcripts-{args.split}.png")
+        draw_transcripts(figures, args.out / f"transcripts-{_judged(args)}.png")
 
 
-JUDGES: Mapping[str, Callable[[argparse.Namespace, "Corpus"], None]] = {
+JUDGES: Mapping[str, Callable[[argparse.Namespace], None]] = {
     "wake": _judge_wake,
     "commands": _judge_commands,
     "transcripts": _judge_transcripts,
 }
 """What is judged by name."""
+
+
+def _judged(args: argparse.Namespace) -> str:
+    """What the figures are of, as reports and their files are called."""
+    from auricle.pipelines.recorded import RECORDED
+
+    return RECORDED if args.manifest else str(args.split)
 
 
 def _options(args: argparse.Namespace) -> list[str]:
@@ -192,5 +264,5 @@ def _report(args: argparse.Namespace, name: str, text: str, figures: Any) -> Non
     print(text)
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
-        (args.out / f"{name}-{args.split}.md").write_text(text)
-        (args.out / f"{name}-{args.split}.json").write_text(json.dumps(figures, indent=1) + "\n")
+        (args.out / f"{name}-{_judged(args)}.md").write_text(text)
+        (args.out / f"{name}-{_judged(args)}.json").write_text(json.dumps(figures, indent=1) + "\n")
