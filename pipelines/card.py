@@ -31,7 +31,7 @@ posteriors, label 0 (blank) for "nothing new". Wake phrases, commands and transc
 LOOKS = {
     "vad": "looked at once.",
     "acoustic": "looked at once.",
-    "acoustic-lstm": "looked at once with these weights, and once with each of the four before them.",
+    "acoustic-lstm": "looked at once with these weights, and once with each of the five before them.",
     "acoustic-gru": "looked at once with these weights, and once with each of the two before them.",
     "keyword": "looked at once.",
     "keyword-lstm": """\
