@@ -1,6 +1,7 @@
 """What was found of wake phrases, to read and to look at."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -66,21 +67,29 @@ def percent(value: Mapping[str, float]) -> str:
     return f"{100 * value['value']:.1f} [{100 * value['low']:.1f}, {100 * value['high']:.1f}]"
 
 
+STYLES = ("-", ":", "--", "-.")
+"""Of the lines of each detector."""
+
+
 def draw_wake(figures: Mapping[str, Any], path: Path) -> None:
-    """Misses against false accepts per hour, one picture for each condition side by side."""
+    """Misses against false accepts per hour, one picture for each condition side by side.
+
+    A phrase has one colour, a detector one kind of line.
+    """
     from matplotlib.figure import Figure
 
     conditions = figures["conditions"]
-    picture = Figure(figsize=(6.5 * len(conditions), 5), layout="constrained")
+    colours = {phrase: f"C{number}" for number, phrase in enumerate(figures["phrases"])}
+    picture = Figure(figsize=(6 * len(conditions) + 2.5, 5), layout="constrained")
     for number, (condition, found) in enumerate(conditions.items(), start=1):
         axes = picture.add_subplot(1, len(conditions), number)
-        for name, table in found["detectors"].items():
+        for style, (name, table) in zip(cycle(STYLES), found["detectors"].items(), strict=False):
             for phrase, own in table["phrases"].items():
                 points = [(max(rate, 0.05), 100 * missed) for rate, missed in own["det"]]
-                style = "-" if name == "Auricle" else ":"
-                axes.step(*zip(*points, strict=True), style, where="post", label=f"{phrase}, {name}")
+                label = f"{phrase}, {name}"
+                axes.step(*zip(*points, strict=True), style, where="post", color=colours[phrase], label=label)
         axes.set(xscale="log", xlabel="false accepts per hour", ylabel="misses (%)", title=condition)
         axes.set(xlim=(0.05, 100), ylim=(0, 100))
         axes.grid(visible=True, which="both", alpha=0.25)
-        axes.legend(fontsize=7)
+    picture.legend(*picture.axes[0].get_legend_handles_labels(), fontsize=8, loc="outside right upper")
     picture.savefig(path, dpi=110)
