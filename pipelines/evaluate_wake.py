@@ -1,14 +1,12 @@
 """Wake phrases judged in streams of people not trained on: misses against false accepts, clean and in noise.
 
-Every recording of a split lies in one of some streams, through which the model runs with its state carried.
-What a phrase scores in recordings of other sets is a false accept. None are counted in sets of wake phrases:
-these hold near misses made on purpose, and each other's phrases.
+Every recording lies in one of some streams (`wake_trials`); the model runs through them with its state carried.
 
 Shape letters: B streams, N samples, J output frames, P phrases, W windows.
 """
 
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,118 +14,26 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from auricle.configs.errors import DataError
 from auricle.models.decoding.background import SUFFIX, WINDOW_FRAMES, Background, load_background
 from auricle.models.decoding.phrases import Array, PhraseSearch
 from auricle.models.decoding.spotting import Spotter, Wanted
 from auricle.models.decoding.verifier import Verifier
 from auricle.models.decoding.ways import ways_of
 from auricle.models.lexicon import Lexicon
-from auricle.pipelines.calibrate import spoken_as
-from auricle.pipelines.corpus import SAMPLE_RATE, Clip, Corpus
+from auricle.pipelines.corpus import SAMPLE_RATE, Corpus
 from auricle.pipelines.evaluate_verifier import fit_split, verified_scores, without_split
 from auricle.pipelines.metrics import Interval, proportion, rate_per_hour
-from auricle.pipelines.recorded import Recorded
-from auricle.pipelines.streams import Placed
-from auricle.pipelines.wake_streams import GAP_SAMPLES, Ear, in_noise, lay_clips, recorded_noise, scan
+from auricle.pipelines.wake_streams import GAP_SAMPLES, Ear, in_noise, recorded_noise, scan
+from auricle.pipelines.wake_trials import POSITIVES, Trials, is_other_speech, text_of
 
-POSITIVES = ("wakewords", "wuw2")
-SETS = (*POSITIVES, "librispeech", "commonvoice", "speechocean762", "speechcommands", "fsdd")
-STREAMS = 8
 SNR_DB = 10.0
 RATES = (0.5, 0.1)
 """False accepts per hour at which misses are counted."""
 PROMISED = 0.5
-LEAST_OTHER_S = 60.0
-"""Of other speech there must be so much at least for false accepts to be counted."""
 LATE_S = 0.4
 """A phrase may be heard so long after the end of its recording."""
 REFRACTORY_S = 1.0
-MOST_PHRASES = 8
-FEWEST = 20
-"""A text with fewer recordings is no phrase to be judged."""
 TIMED_FRAMES = 1000
-
-
-class Trials(NamedTuple):
-    """What is judged: streams, and which recording holds which phrase."""
-
-    phrases: tuple[str, ...]
-    placed: list[Placed]  # the note of each is its clip
-    samples: Any  # torch tensor (B, N)
-    hours: float
-
-    def phrase_of(self, clip: Clip) -> int | None:
-        """Number of the phrase that a clip holds."""
-        text = text_of(clip)
-        return self.phrases.index(text) if text in self.phrases else None
-
-
-def text_of(clip: Clip) -> str:
-    """The wake phrase of a recording of wake phrases; "" for all others."""
-    if clip.set == "wakewords":
-        return " ".join(clip.words)
-    return spoken_as(clip) if clip.details.get("wake") else ""
-
-
-def is_other_speech(clip: Clip) -> bool:
-    """Whether what is heard in a clip is a false accept."""
-    return clip.set not in POSITIVES and not clip.details.get("wake")
-
-
-def lay_trials(corpus: Corpus, split: str, most: int = 0) -> Trials:
-    """Lays all recordings of a split, shuffled, in streams; `most` of each set, 0 for all.
-
-    Raises:
-        DataError: none is of a wake phrase.
-    """
-    clips: list[Clip] = []
-    for name in SETS:
-        found = corpus.clips(name, split) if (corpus.data / name).is_dir() else []
-        order = np.random.default_rng(0).permutation(len(found))[: most or None]
-        clips += [found[index] for index in order]
-    counts = _count(clips)
-    known = [text for text, count in counts.items() if count >= min(FEWEST, most // 3 or FEWEST)]
-    phrases = sorted(sorted(sorted(known), key=lambda text: -counts[text])[:MOST_PHRASES])
-    if not phrases:
-        raise DataError(f"no recordings of wake phrases in split '{split}' of {corpus.data}")
-    return _lay(corpus, clips, phrases)
-
-
-def lay_recorded(recorded: Recorded, most: int = 0) -> Trials:
-    """Lays recordings of a user in streams: those with `wake` say that phrase, the others none.
-
-    Of the others all are taken, of those with a phrase `most`, 0 for all.
-
-    Raises:
-        DataError: either is missing.
-    """
-    others = [clip for clip in recorded.clips if is_other_speech(clip)]
-    said = [clip for clip in recorded.clips if not is_other_speech(clip)][: most or None]
-    phrases = sorted(_count(said))
-    if not phrases:
-        raise DataError('no wake phrase in the recordings: their lines need "wake", such as "hey lamp"')
-    other_s = sum(clip.seconds for clip in others)
-    if other_s < LEAST_OTHER_S:
-        raise DataError(
-            f"{other_s:.0f} s of recordings without `wake`, in which false accepts are counted: expected "
-            f"{LEAST_OTHER_S:.0f} s or more, better hours, of speech without the phrase"
-        )
-    return _lay(recorded.corpus, [*said, *others], phrases)
-
-
-def _count(clips: Sequence[Clip]) -> Counter[str]:
-    """How many recordings there are of each phrase."""
-    return Counter(text for clip in clips if (text := text_of(clip)))
-
-
-def _lay(corpus: Corpus, clips: Sequence[Clip], phrases: Sequence[str]) -> Trials:
-    order = np.random.default_rng(1).permutation(len(clips))
-    # Streams are as long as the longest: around one long recording their silence would count as speech.
-    seconds = [clip.seconds for clip in clips]
-    streams = max(1, min(STREAMS, int(sum(seconds) / (4 * max(seconds)))))
-    laid = lay_clips(corpus, [clips[index] for index in order], streams)
-    return Trials(tuple(phrases), laid.placed, laid.samples, laid.hours)
 
 
 class Outcome(NamedTuple):

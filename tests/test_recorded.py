@@ -14,8 +14,8 @@ from auricle.configs import cli
 from auricle.configs.errors import DataError
 from auricle.pipelines.corpus import SAMPLE_RATE
 from auricle.pipelines.evaluate_transcripts import sentences
-from auricle.pipelines.evaluate_wake import is_other_speech, lay_recorded, text_of
 from auricle.pipelines.recorded import read_recorded
+from auricle.pipelines.wake_trials import is_other_speech, lay_recorded, text_of
 
 BUNDLED = Path(auricle.daemon.__path__[0]) / "recordings"
 

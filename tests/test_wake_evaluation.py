@@ -14,17 +14,16 @@ from auricle.pipelines.calibrate import spoken_as
 from auricle.pipelines.corpus import Clip
 from auricle.pipelines.evaluate_wake import (
     Outcome,
-    Trials,
     by_phrase,
     det_points,
     keep_promise,
     mean_misses,
     outcomes,
-    text_of,
 )
 from auricle.pipelines.streams import Placed
 from auricle.pipelines.wake_report import draw_wake, wake_text
 from auricle.pipelines.wake_streams import GAP_SAMPLES
+from auricle.pipelines.wake_trials import Trials, text_of
 from auricle.pipelines.wake_tune import (
     Judged,
     Recording,

@@ -180,9 +180,10 @@ def _judge_wake(args: argparse.Namespace) -> None:
     """Judges wake phrases by misses against false accepts."""
     from auricle.configs.loader import load
     from auricle.models.zoo import find_model
-    from auricle.pipelines.evaluate_wake import evaluate_wake, lay_recorded, lay_trials
+    from auricle.pipelines.evaluate_wake import evaluate_wake
     from auricle.pipelines.recorded import read_recorded
     from auricle.pipelines.wake_report import draw_wake, wake_text
+    from auricle.pipelines.wake_trials import lay_recorded, lay_trials
 
     acoustic = load(None, args.settings).acoustic
     path = find_model(acoustic.model, acoustic.cell)

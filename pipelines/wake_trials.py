@@ -1,0 +1,111 @@
+"""Recordings to judge wake phrases by, laid in streams: those of a split, or of a user.
+
+What a phrase scores in recordings of other speech is a false accept. None are counted in recordings of wake
+phrases: these sets hold near misses made on purpose, and each other's phrases.
+
+Shape letters: B streams, N samples.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from auricle.configs.errors import DataError
+from auricle.pipelines.calibrate import spoken_as
+from auricle.pipelines.corpus import Clip, Corpus
+from auricle.pipelines.recorded import Recorded
+from auricle.pipelines.streams import Placed
+from auricle.pipelines.wake_streams import lay_clips
+
+POSITIVES = ("wakewords", "wuw2")
+SETS = (*POSITIVES, "librispeech", "commonvoice", "speechocean762", "speechcommands", "fsdd")
+STREAMS = 8
+LEAST_OTHER_S = 60.0
+"""Of other speech there must be so much at least for false accepts to be counted."""
+MOST_PHRASES = 8
+FEWEST = 20
+"""A text with fewer recordings is no phrase to be judged."""
+
+
+class Trials(NamedTuple):
+    """What is judged: streams, and which recording holds which phrase."""
+
+    phrases: tuple[str, ...]
+    placed: list[Placed]  # the note of each is its clip
+    samples: torch.Tensor  # (B, N)
+    hours: float
+
+    def phrase_of(self, clip: Clip) -> int | None:
+        """Number of the phrase that a clip holds."""
+        text = text_of(clip)
+        return self.phrases.index(text) if text in self.phrases else None
+
+
+def text_of(clip: Clip) -> str:
+    """The wake phrase of a recording of wake phrases; "" for all others."""
+    if clip.set == "wakewords":
+        return " ".join(clip.words)
+    return spoken_as(clip) if clip.details.get("wake") else ""
+
+
+def is_other_speech(clip: Clip) -> bool:
+    """Whether what is heard in a clip is a false accept."""
+    return clip.set not in POSITIVES and not clip.details.get("wake")
+
+
+def lay_trials(corpus: Corpus, split: str, most: int = 0) -> Trials:
+    """Lays all recordings of a split, shuffled, in streams; `most` of each set, 0 for all.
+
+    Raises:
+        DataError: none is of a wake phrase.
+    """
+    clips: list[Clip] = []
+    for name in SETS:
+        found = corpus.clips(name, split) if (corpus.data / name).is_dir() else []
+        order = np.random.default_rng(0).permutation(len(found))[: most or None]
+        clips += [found[index] for index in order]
+    counts = _count(clips)
+    known = [text for text, count in counts.items() if count >= min(FEWEST, most // 3 or FEWEST)]
+    phrases = sorted(sorted(sorted(known), key=lambda text: -counts[text])[:MOST_PHRASES])
+    if not phrases:
+        raise DataError(f"no recordings of wake phrases in split '{split}' of {corpus.data}")
+    return _lay(corpus, clips, phrases)
+
+
+def lay_recorded(recorded: Recorded, most: int = 0) -> Trials:
+    """Lays recordings of a user in streams: those with `wake` say that phrase, the others none.
+
+    Of the others all are taken, of those with a phrase `most`, 0 for all.
+
+    Raises:
+        DataError: either is missing.
+    """
+    others = [clip for clip in recorded.clips if is_other_speech(clip)]
+    said = [clip for clip in recorded.clips if not is_other_speech(clip)][: most or None]
+    phrases = sorted(_count(said))
+    if not phrases:
+        raise DataError('no wake phrase in the recordings: their lines need "wake", such as "hey lamp"')
+    other_s = sum(clip.seconds for clip in others)
+    if other_s < LEAST_OTHER_S:
+        raise DataError(
+            f"{other_s:.0f} s of recordings without `wake`, in which false accepts are counted: expected "
+            f"{LEAST_OTHER_S:.0f} s or more, better hours, of speech without the phrase"
+        )
+    return _lay(recorded.corpus, [*said, *others], phrases)
+
+
+def _count(clips: Sequence[Clip]) -> Counter[str]:
+    """How many recordings there are of each phrase."""
+    return Counter(text for clip in clips if (text := text_of(clip)))
+
+
+def _lay(corpus: Corpus, clips: Sequence[Clip], phrases: Sequence[str]) -> Trials:
+    order = np.random.default_rng(1).permutation(len(clips))
+    # Streams are as long as the longest: around one long recording their silence would count as speech.
+    seconds = [clip.seconds for clip in clips]
+    streams = max(1, min(STREAMS, int(sum(seconds) / (4 * max(seconds)))))
+    laid = lay_clips(corpus, [clips[index] for index in order], streams)
+    return Trials(tuple(phrases), laid.placed, laid.samples, laid.hours)
