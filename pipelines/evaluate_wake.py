@@ -1,6 +1,6 @@
 """Wake phrases judged in streams of people not trained on: misses against false accepts, clean and in noise.
 
-Every recording lies in one of some streams (`wake_trials`); the model runs through them with its state carried.
+Every recording lies in one of some streams (`wake_trials`) that the model hears with its state carried.
 
 Shape letters: B streams, N samples, J output frames, P phrases, W windows.
 """
