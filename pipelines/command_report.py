@@ -36,11 +36,11 @@ def command_text(figures: Mapping[str, Any], made_up: bool) -> str:
         if made_up
         else ""
     )
-    noise = "recorded noise of the same split" if made_up else "recorded noise"
+    noise = f"Noise is recorded noise{' of the same split' if made_up else ''}; "
     return (
         f"Commands in a stream, {figures['split']}: {figures['rows'][0]['commands']} recordings of "
-        f"{figures['words']:.1f} words and {figures['slots']:.1f} slots on average. {source}Noise is "
-        f"{noise}; 95 % intervals. Options: "
+        f"{figures['words']:.1f} words and {figures['slots']:.1f} slots on average. {source}"
+        f"{noise if len(figures['rows']) > 1 else ''}95 % intervals. Options: "
         f"{' '.join(figures['options']) or 'none'}.\n\n"
         + "\n".join("| " + " | ".join(line) + " |" for line in lines)
         + f"\n\nSpeech outside the grammar, {outside['hours']:.2f} h with its pauses: {outside['events']} "

@@ -131,6 +131,8 @@ def test_the_report_holds_the_figures(tmp_path: Path) -> None:
     assert "2 false commands, 4.0 [0.5, 14.4] an hour" in text
     assert "stand-in" in text
     assert "stand-in" not in command_text(figures, made_up=False)
+    assert "Noise is recorded noise; " in command_text(figures, made_up=False)
+    assert "oise" not in command_text({**figures, "rows": rows[:1]}, made_up=False)  # there was none
     assert json.loads(json.dumps(plain(figures)))["rows"][0]["all_right"]["value"] == 1.0
     draw_commands(figures, tmp_path / "commands.png")
     assert (tmp_path / "commands.png").stat().st_size > 5000

@@ -76,11 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     decoded.add_argument("--manifest", type=Path, help="recordings of your own instead of a split's")
     decoded.add_argument("--grammar", type=Path, help="the grammar of the recorded commands")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        help="folder for NAME-SPLIT.md, NAME-SPLIT.json and pictures",
-    )
+    parser.add_argument("--out", type=Path, help="folder for NAME-SPLIT.md, NAME-SPLIT.json and pictures")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -187,11 +183,11 @@ def _judge_wake(args: argparse.Namespace) -> None:
 
     acoustic = load(None, args.settings).acoustic
     path = find_model(acoustic.model, acoustic.cell)
+    corpus = _open_for_noise(args)
     if args.manifest:
         trials = lay_recorded(read_recorded(args.manifest, args.work), args.most)
     else:
         trials = lay_trials(_open(args), args.split, args.most)
-    corpus = _open_for_noise(args)
     found = evaluate_wake(path, trials, corpus, args.split, peers=not args.alone, fit=args.fit)
     figures = {"split": _judged(args), **found}
     _report(args, "wake", wake_text(figures), figures)
