@@ -9,6 +9,7 @@ Shape letters: W words, S states, E n-grams of two words and more, N queries.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ START, END, UNKNOWN = "<s>", "</s>", "<unk>"
 EMPTY_STATE = 0
 NEVER = np.float32(-99.0)
 """Natural logarithm of what is as good as impossible."""
+BLOCK = 1 << 18
+"""N-grams that are looked up at a time, so that little memory is needed for it."""
 SCATTER = np.uint64(0x9E3779B97F4A7C15)
 """Multiplied with this, neighbouring numbers differ in their first bits (the golden ratio)."""
 
@@ -160,35 +163,48 @@ def assemble(
     offset = 1
     for history, last, log_prob, backoff in orders:
         key = (offset + renumber[history]) * count + last
-        order = np.argsort(key, kind="stable")
         offset = 1 + count + sum(len(part) for part in keys)
-        renumber = np.empty(len(order), np.int64)
-        renumber[order] = np.arange(len(order))
+        order = _ascending(key)
+        renumber = np.arange(len(key))
+        renumber[order] = np.arange(len(key))
         keys.append(key[order])
         log_probs.append(log_prob[order].astype(np.float32))
         backoffs.append(backoff[order].astype(np.float32))
-    all_keys = np.concatenate(keys) if keys else np.zeros(0, np.int64)
+    sizes = (count, *(len(part) for part in keys))
+    all_keys, weights, all_log_probs = _joined(keys, np.int64), _joined(backoffs), _joined(log_probs)
     shorter = _shorter(all_keys, count)
-    weights = np.concatenate(backoffs)
     return NGram(
         words=tuple(words),
         unigram=unigram.astype(np.float32),
         keys=all_keys,
-        log_prob=np.concatenate(log_probs) if log_probs else np.zeros(0, np.float32),
+        log_prob=all_log_probs,
         backoff=weights,
         shorter=shorter,
         following=_following(all_keys, count, shorter, weights),
-        orders=(count, *(len(part) for part in keys)),
+        orders=sizes,
     )
+
+
+def _ascending(keys: Ints) -> Ints | slice:
+    """What brings keys into order; the compact format has them so."""
+    in_order = not (keys[1:] < keys[:-1]).any()
+    return slice(None) if in_order else np.argsort(keys, kind="stable")
+
+
+def _joined(parts: list[NDArray[Any]], dtype: type = np.float32) -> NDArray[Any]:
+    """One array of many, which are given back to the memory at once."""
+    joined = np.concatenate(parts) if parts else np.zeros(0, dtype)
+    parts.clear()
+    return joined
 
 
 def _shorter(keys: Ints, count: int) -> States:
     """The state of each state's words without the first."""
     shorter = np.zeros(1 + count + len(keys), np.int32)
-    # Histories have lower numbers than what they are the history of: order by order, all are known in time.
+    # Histories have lower numbers than what they are the history of: those before a block are known in time.
     begin = 0
     while begin < len(keys):
-        end = int(np.searchsorted(keys, (1 + count + begin) * count))
+        end = min(int(np.searchsorted(keys, (1 + count + begin) * count)), begin + BLOCK)
         known, last = keys[:begin], keys[begin:end] % count
         here = shorter[keys[begin:end] // count]
         found = np.where(here == EMPTY_STATE, 1 + last, -1)
@@ -197,7 +213,9 @@ def _shorter(keys: Ints, count: int) -> States:
             found[at_empty] = 1 + last[at_empty]
             rest = missing[here[missing] != EMPTY_STATE]
             key = here[rest].astype(np.int64) * count + last[rest]
-            place = np.minimum(np.searchsorted(known, key), max(0, begin - 1))
+            ascending = np.argsort(key)  # so that neighbours in the search are neighbours in memory
+            place = np.empty(len(key), np.int64)
+            place[ascending] = np.minimum(np.searchsorted(known, key[ascending]), max(0, begin - 1))
             hit = known[place] == key
             found[rest[hit]] = 1 + count + place[hit]
             here[rest[~hit]] = shorter[here[rest[~hit]]]
