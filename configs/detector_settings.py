@@ -102,7 +102,9 @@ class SpectrumSettings(Section):
     interval_ms: int = Field(
         default=100, ge=10, le=60_000, description="Time between two spectrum events (ms, a multiple of 10)."
     )
-    bins: int = Field(default=64, ge=4, le=256, description="Frequency bands from 0 to 8 kHz (bands).")
+    bins: int = Field(
+        default=64, ge=4, le=256, description="Frequency bands from 50 Hz to 8 kHz, equal in octaves (bands)."
+    )
 
     @field_validator("interval_ms", mode="after")
     @classmethod

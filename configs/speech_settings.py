@@ -155,11 +155,6 @@ class TranscriptSettings(Section):
         description="Name of a shipped language model, or path of an ARPA file (.arpa, .arpa.gz). Its words "
         "are the vocabulary.",
     )
-    lexicon: str = Field(
-        default="",
-        description="File of pronunciations, a word and its phones per line, that come before the "
-        'dictionary\'s; "" = none.',
-    )
     hot_words: Strings = Field(
         default=(),
         description='Words to expect, "auricle" or with a boost of their own, "auricle=5"; new ones join the '

@@ -51,6 +51,7 @@ class Grammar:
         self._stamp = self._look()
         self._graph = self._compile()
         self._thread: threading.Thread | None = None
+        self._reloads = 0
 
     def current(self) -> "CommandGraph":
         """The newest grammar that could be compiled; never waits."""
@@ -61,7 +62,10 @@ class Grammar:
 
     def reload(self) -> None:
         """Compiles the file in the background; until that is done, and if it fails, all stays as it is."""
-        self._thread = threading.Thread(target=self._replace, name="grammar", daemon=True)
+        self._reloads += 1
+        self._thread = threading.Thread(
+            target=self._replace, args=(self._reloads,), name="grammar", daemon=True
+        )
         self._thread.start()
 
     def join(self) -> None:
@@ -82,12 +86,18 @@ class Grammar:
 
         return compile_grammar(self.path, Lexicon.of_user(self._lexicon), self._cache_folder)
 
-    def _replace(self) -> None:
+    def _replace(self, number: int) -> None:
         try:
-            self._graph = self._compile()
+            graph = self._compile()
         except AuricleError as error:
             logger.error("the grammar stays as it was: %s", error)
             return
+        except Exception:  # whatever it is, the daemon goes on with the grammar it has
+            logger.exception("the grammar stays as it was")
+            return
+        if number != self._reloads:  # the file has changed again: a quicker reading may be done already
+            return
+        self._graph = graph
         logger.info("%s is in use: %d states", self.path, len(self._graph.labels))
 
 

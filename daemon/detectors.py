@@ -55,8 +55,8 @@ class Detector(Protocol):
     def tail_samples(self) -> int:
         """Silence that must follow the last sample so that nothing said remains undecided."""
 
-    def initial_state(self) -> Any:
-        """State of a stream that has heard nothing."""
+    def initial_state(self, position: int = 0) -> Any:
+        """State of a stream that has heard nothing before sample `position`."""
 
     def decide(
         self, posterior: Array, end_samples: Sequence[int], state: Any, cues: Sequence[Draft]
@@ -108,9 +108,9 @@ class VadDetector:
         """The model's look-ahead."""
         return self._lookahead_samples
 
-    def initial_state(self) -> SpeechState:
-        """State of a stream that has heard nothing."""
-        return SpeechState()
+    def initial_state(self, position: int = 0) -> SpeechState:
+        """State of a stream that has heard nothing; no speech begins before `position`, pre-roll or not."""
+        return SpeechState(last_speech=position)
 
     def decide(
         self, posterior: Array, end_samples: Sequence[int], state: SpeechState, cues: Sequence[Draft] = ()
@@ -162,7 +162,7 @@ class KeywordDetector:
         """The smoothing window and the model's look-ahead."""
         return (self._trigger.smooth_frames + self.model.lookahead_frames) * self.model.frame_samples
 
-    def initial_state(self) -> KeywordState:
+    def initial_state(self, position: int = 0) -> KeywordState:
         """State of a stream that has heard nothing."""
         return self._trigger.initial_state(len(self.model.labels))
 

@@ -18,7 +18,6 @@ DAEMON_STREAM: Final = "daemon"
 TYPES: Final = (
     "status",
     "device",
-    "gap",
     "error",
     "speech.start",
     "wake",
@@ -29,10 +28,12 @@ TYPES: Final = (
     "speech.stop",
     "level",
     "spectrum",
+    "gap",
     "latency",
     "heartbeat",
 )
-"""Every event type, in the order in which events of one sample are published."""
+"""Every event type, in the order in which events of one sample are published. A gap comes behind what was
+decided just before it: in small chunks that is out already when the gap is noticed."""
 
 RANK: Final = {event_type: rank for rank, event_type in enumerate(TYPES)}
 

@@ -60,6 +60,7 @@ class IngressServer:
         doorbell: shared by all sources.
         on_stream: called on the ingress thread with a new source, when a name that was not declared sends
             (accept = "any") or a stream that had ended begins anew; None refuses both.
+        taken: names that this machine's own streams have; senders may not use them.
         silent_s: a sender that says nothing for so long is gone.
     """
 
@@ -70,6 +71,7 @@ class IngressServer:
         ring_seconds: float = 4.0,
         doorbell: Doorbell | None = None,
         on_stream: Callable[[RemoteSource], None] | None = None,
+        taken: frozenset[str] = frozenset(),
         silent_s: float = SILENT_S,
     ) -> None:
         """Bind the socket; see the class for the arguments.
@@ -83,6 +85,7 @@ class IngressServer:
         self._ring_seconds = ring_seconds
         self._doorbell = doorbell
         self._on_stream = on_stream
+        self._taken = taken
         self._silent_ns = round(silent_s * NS_PER_SECOND)
         self._sources: dict[str, RemoteSource] = {}
         self._makers: dict[str, Callable[[], RemoteSource]] = {}
@@ -232,10 +235,7 @@ class IngressServer:
     def _source_for(self, identity: bytes, hello: Hello) -> RemoteSource | None:
         """The source that a hello means; None after a refusal."""
         name = hello.stream
-        try:
-            check_stream_name(name)
-        except ValueError as err:
-            self._refuse(identity, "name", str(err), "choose another stream name")
+        if not self._may_use(identity, name):
             return None
         for other in list(self._senders.values()):
             if other.source.name != name or other.source.finished:
@@ -255,6 +255,24 @@ class IngressServer:
             self._refuse(identity, "unknown", f'stream "{name}" is not declared (declared: {known})', remedy)
             return None
         return self._renewed(identity, name)
+
+    def _may_use(self, identity: bytes, name: str) -> bool:
+        """Whether a connection may send under a name at all; refuses it otherwise."""
+        try:
+            check_stream_name(name)
+        except ValueError as err:
+            self._refuse(identity, "name", str(err), "choose another stream name")
+            return False
+        if name in self._taken:
+            problem = f'stream "{name}" is one of this machine\'s own'
+            self._refuse(identity, "busy", problem, "send under another name")
+            return False
+        feeding = self._senders.get(identity)
+        if feeding is not None and feeding.source.name != name and not feeding.source.finished:
+            problem = f'this connection feeds stream "{feeding.source.name}" already'
+            self._refuse(identity, "busy", problem, "end it first, or open a connection for each stream")
+            return False
+        return True
 
     def _renewed(self, identity: bytes, name: str) -> RemoteSource | None:
         """A new source, for a new name or for a stream that had ended."""

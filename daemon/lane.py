@@ -32,7 +32,7 @@ class ModelLane:
         """Forgets everything; the next frame begins at sample `position`."""
         self._waiting = np.empty((0, self.model.frontend.width), dtype=np.float32)
         self._state: Any = self._engine.model_state(self.model)
-        self._decisions: list[Any] = [detector.initial_state() for detector in self._detectors]
+        self._decisions: list[Any] = [detector.initial_state(position) for detector in self._detectors]
         self._position = position + self.model.frontend.delay_samples
 
     def infer(self, frames: Array) -> Array:

@@ -1,5 +1,6 @@
 """One live stream of the daemon: a source, its pipeline, its latency."""
 
+import contextlib
 import logging
 import time
 from typing import TYPE_CHECKING, Any
@@ -91,8 +92,9 @@ class LiveStream:
             self._pipeline.announce(event_type, data)
 
     def report(self) -> None:
-        """Publishes the latency since the last report."""
-        self.announce("latency", self.latency.report())
+        """Publishes the latency since the last report, once there is something to be late with."""
+        if self._pipeline is not None:
+            self.announce("latency", self.latency.report())
 
     def close(self) -> None:
         """Decides what is still open and tells the last latencies."""
@@ -114,6 +116,9 @@ class LiveStream:
             self._failure = AuricleError(f"stream {self.name} failed: {error!r}; see the log")
             code = "internal"
         logger.error("stream %s failed: %s", self.name, error, exc_info=error)
+        if self._pipeline is None:  # its source's rate is none to work with; the error is to be heard of
+            with contextlib.suppress(Exception):
+                self._open(SAMPLE_RATE)
         self.announce("error", event_data.error(code, str(error), "see the log; the other streams go on"))
         self.source.stop()
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from auricle.configs.errors import AudioError
 from auricle.configs.settings import Settings, StreamSettings
 from auricle.daemon.bus import EventSink, NullPublisher
 from auricle.daemon.clips import ClipWriter
@@ -51,9 +52,13 @@ def stream_blocks(blocks: Iterable[FloatArray], rate: int, shared: Shared, name:
     """Runs blocks of mono samples through a pipeline of their own; returns how many samples there were."""
     pipeline = StreamPipeline(name, rate, StreamSettings(), shared, SampleClock())
     total = 0
-    for block in blocks:
-        pipeline.feed(Span(block, total, 0, 0, None))
-        total += len(block)
+    try:
+        for block in blocks:
+            pipeline.feed(Span(block, total, 0, 0, None))
+            total += len(block)
+    except AudioError:  # a file that breaks off: what was heard of it counts
+        pipeline.finish()
+        raise
     pipeline.finish()
     return total
 

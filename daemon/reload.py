@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from pydantic import ValidationError
+
 from auricle.configs.errors import AuricleError, ConfigError
 from auricle.configs.settings import Settings
 from auricle.daemon.detectors import Detector
@@ -108,6 +110,7 @@ class Reloader:
         assert self._origin is not None
         try:
             settings = self._origin.read()
+            self._with_phrases_of(settings)  # refuses what would not go together
             if self._wake is not None:
                 lexicon = Lexicon.of_user(self._settings.acoustic.lexicon)
                 self._found = settings, self._wake.prepare(settings.wake, lexicon)
@@ -125,9 +128,24 @@ class Reloader:
             logger.exception("the configuration could not be read again")
             self._found = AuricleError(f"the configuration could not be read again: {error!r}; see the log")
 
+    def _with_phrases_of(self, settings: Settings) -> Settings:
+        """What is in use, with other wake phrases.
+
+        Raises:
+            ConfigError: the phrases only go with other changes, which need a new start.
+        """
+        try:
+            return self._settings.replace(wake=settings.wake)
+        except ValidationError as error:
+            problems = "; ".join(problem["msg"] for problem in error.errors())
+            raise ConfigError(
+                f"wake: these phrases need the other changes of the file, too ({problems}): start the daemon "
+                "anew"
+            ) from error
+
     def _use(self, settings: Settings, phrases: "Phrases | None") -> bool:
         """Puts what was prepared in use; says what else has changed, and needs a new start."""
-        old, self._settings = self._settings, self._settings.replace(wake=settings.wake)
+        old, self._settings = self._settings, self._with_phrases_of(settings)
         others = [
             name
             for name in Settings.model_fields

@@ -179,11 +179,13 @@ class Daemon:
         self._status("stopping")
         if self._ingress is not None:
             self._ingress.stop()
+        while self._arrivals:
+            self._turn()
         for live in self._streams:
             live.source.stop()
-            while self._step(live):
+            while live.source.drain() or self._step(live):
                 pass
-            live.close()
+            self._close(live)
         if self._shared.clips is not None:
             self._shared.clips.close()
         if self._trace is not None:
@@ -194,14 +196,23 @@ class Daemon:
 
     def _turn(self) -> bool:
         """Gives each stream at most one chunk's turn; returns whether any had something to do."""
-        while self._arrivals:
-            self._add(self._arrivals.popleft(), StreamSettings(source="zmq"))
+        self._let_in()
         busy = False
         for live in self._streams:
             busy |= self._step(live)
         if any(live.over for live in self._streams):
             self._part_with_ended()
         return busy
+
+    def _let_in(self) -> None:
+        """Takes in new remote streams; one whose predecessor is not processed yet waits for its end."""
+        for _ in range(len(self._arrivals)):
+            source = self._arrivals.popleft()
+            if any(live.name == source.name for live in self._streams):
+                self._arrivals.append(source)
+            else:
+                declared = self._settings.streams.get(source.name)
+                self._add(source, declared or StreamSettings(source="zmq"))
 
     @staticmethod
     def _step(live: LiveStream) -> bool:
@@ -210,6 +221,13 @@ class Daemon:
         except Exception as error:  # one stream's failure must not silence the others
             live.fail(error)
             return False
+
+    @staticmethod
+    def _close(live: LiveStream) -> None:
+        try:
+            live.close()
+        except Exception as error:
+            live.fail(error)
 
     def _part_with_ended(self) -> None:
         """Moves streams that are over aside, so that remote ones can come and go for months."""
@@ -233,6 +251,7 @@ class Daemon:
             ring_seconds=settings.pipeline.ring_seconds,
             doorbell=self._doorbell,
             on_stream=arrive,
+            taken=frozenset(name for name, stream in settings.streams.items() if stream.source != "zmq"),
         )
         logger.info("taking audio on %s", self._ingress.endpoint)
 

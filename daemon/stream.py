@@ -209,6 +209,8 @@ class StreamPipeline:
 
     def _features(self, samples: Array) -> dict[Any, Array]:
         """Frames `(T, F)` of samples `(N,)` for each kind of front end that a model wants."""
+        if not len(samples):
+            return {frontend: np.empty((0, frontend.width), np.float32) for frontend in self._frontends}
         filtered = self._highpass.process(samples)
         frames: dict[Any, Array] = {}
         for frontend, state in self._frontends.items():

@@ -1,6 +1,5 @@
 """Transcripts: the words of each utterance, while it goes on and when it has ended."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -106,19 +105,22 @@ class TranscriptDecoder:
         return utterance.place(behind * self._model.frame_samples)
 
 
-def load_transcriber(settings: TranscriptSettings) -> "Transcriber":
-    """Reads the language model and the lexicon that the settings name.
+def load_transcriber(settings: TranscriptSettings, lexicon: str = "") -> "Transcriber":
+    """Reads the language model that the settings name, and how the user says words.
+
+    Args:
+        settings: of transcripts.
+        lexicon: file of the user's own pronunciations; "" for the usual place.
 
     Raises:
         ModelError: the language model is missing or damaged.
-        DataError: the lexicon is.
+        DataError: the pronunciations cannot be read.
     """
     from auricle.models.decoding.beam import BeamSettings
     from auricle.models.decoding.ngram_file import find_language_model, read_language_model
     from auricle.models.decoding.transcriber import Transcriber
-    from auricle.models.lexicon import Lexicon, read_lexicon
+    from auricle.models.lexicon import Lexicon
 
-    lexicon = Lexicon(read_lexicon(Path(settings.lexicon).expanduser()) if settings.lexicon else None)
     search = BeamSettings(
         blank_shift=settings.blank_shift,
         lm_weight=settings.lm_weight,
@@ -127,7 +129,7 @@ def load_transcriber(settings: TranscriptSettings) -> "Transcriber":
         hypotheses=settings.hypotheses,
     )
     model = read_language_model(find_language_model(settings.language_model))
-    return Transcriber(model, lexicon, search, hot_words=settings.boosts())
+    return Transcriber(model, Lexicon.of_user(lexicon), search, hot_words=settings.boosts())
 
 
 def transcript_detector(model: "ModelInfo", settings: Settings) -> UtteranceDetector[Any]:
@@ -135,12 +137,12 @@ def transcript_detector(model: "ModelInfo", settings: Settings) -> UtteranceDete
 
     Raises:
         ModelError: `model` is no acoustic model, or the language model is missing or damaged.
-        DataError: the lexicon is.
+        DataError: the user's pronunciations cannot be read.
     """
     transcript = settings.transcript
     return UtteranceDetector(
         model,
-        TranscriptDecoder(model, transcript, load_transcriber(transcript)),
+        TranscriptDecoder(model, transcript, load_transcriber(transcript, settings.acoustic.lexicon)),
         EndpointRules.of(settings.endpoint),
         history_samples(settings.vad),
     )

@@ -17,7 +17,8 @@ class Timer:
     def fire(self, now_ns: int) -> None:
         """Calls the action if it is due."""
         if now_ns >= self.due_ns:
-            self.due_ns = max(self.due_ns + self._interval_ns, now_ns)
+            missed = (now_ns - self.due_ns) // self._interval_ns
+            self.due_ns += (missed + 1) * self._interval_ns
             self._action()
 
 

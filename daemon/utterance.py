@@ -120,7 +120,7 @@ class UtteranceDetector(Generic[S]):
         """What the decoder needs after the last word, and the model's look-ahead."""
         return self.decoder.tail_samples + self.model.lookahead_frames * self.model.frame_samples
 
-    def initial_state(self) -> _State[S]:
+    def initial_state(self, position: int = 0) -> _State[S]:
         """State of a stream that has heard nothing."""
         return _State(UtteranceState(), (), deque(maxlen=self._history_frames), None, None, _CLOSED)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from auricle.configs.errors import ConfigError
 from auricle.configs.section import samples
 from auricle.configs.settings import ClipSettings, Settings, WakeSettings
 from auricle.daemon import event_data
@@ -93,6 +94,10 @@ class WakeDetector:
             ModelError: a verifier cannot be read, or belongs elsewhere.
         """
         wanted = [self._wanted(entry, lexicon) for entry in phrases]
+        said: dict[tuple[Way, ...], str] = {}
+        for entry, one in zip(phrases, wanted, strict=True):
+            if (other := said.setdefault(one.ways, entry.phrase)) != entry.phrase:
+                raise ConfigError(f"wake: '{other}' and '{entry.phrase}' sound the same: keep one of them")
         return Phrases(tuple(phrases), self._spotter.prepare(wanted))
 
     def use(self, prepared: Phrases) -> None:
@@ -126,7 +131,7 @@ class WakeDetector:
         frames = self.model.lookahead_frames + LATE_FRAMES + SETTLE_FRAMES
         return frames * self.model.frame_samples
 
-    def initial_state(self) -> SpotterState:
+    def initial_state(self, position: int = 0) -> SpotterState:
         """State of a stream that has heard nothing."""
         return self._spotter.initial_state()
 

@@ -122,7 +122,7 @@ class Lexicon:
         """Returns how a normalised word may be spoken, most usual first; at least one.
 
         Raises:
-            DataError: it has no letters.
+            DataError: it has no letters, or none that are spoken.
         """
         if word not in self.entries:
             self.entries[word] = dictionary().get(word) or (self._derive(word),)
@@ -152,7 +152,12 @@ class Lexicon:
             if word.endswith(ending) and len(word) > len(ending):
                 stem = self.spoken(word[: -len(ending)])[0]
                 return (*stem, *(added or _plural(stem[-1])))
-        return pronounce(word.replace("'", ""))
+        guessed = pronounce(word.replace("'", ""))
+        if not guessed:
+            raise DataError(
+                f"cannot guess how '{word}' is spoken; say it with auricle say-it --add '{word} PHONE PHONE'"
+            )
+        return guessed
 
 
 def _plural(last: str) -> Pronunciation:
@@ -165,13 +170,19 @@ def read_lexicon(path: Path) -> Entries:
     """Reads a file of lines `word PHONE PHONE ...`; a word may have several lines.
 
     Raises:
-        DataError: a line lacks phones, or has unknown ones.
+        DataError: the file is not UTF-8, or a line has no word in lower case, no phones, or unknown ones.
     """
     entries: dict[str, tuple[Pronunciation, ...]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read the pronunciations in {path}: {error}; expected UTF-8 text") from error
+    for number, line in enumerate(text.splitlines(), start=1):
         word, *phones = line.split() or [""]
         if not word or word.startswith("#"):
             continue
+        if not WORD.fullmatch(word):
+            raise DataError(f"{path}, line {number}: expected a word of letters a to z first, got '{word}'")
         if not phones or (unknown := [phone for phone in phones if phone not in INDEX]):
             problem = f"unknown phones {unknown}" if phones else "no phones"
             raise DataError(

@@ -231,10 +231,14 @@ def test_a_graph_comes_back_from_the_cache(tmp_path: Path, monkeypatch: pytest.M
     path.write_text(six_lists(21))
     with pytest.raises(TypeError):
         compile_grammar(path, cache_folder=cache)
-    next(cache.iterdir()).write_bytes(b"damaged")
+    (file,) = cache.iterdir()
+    whole = file.read_bytes()
     monkeypatch.undo()
     path.write_text(six_lists(22))
-    assert compile_grammar(path, cache_folder=cache).tags == fresh.tags
+    flipped = bytes([*whole[:200], whole[200] ^ 1, *whole[201:]])
+    for damaged in (b"damaged", b"", whole[: len(whole) // 2], flipped):
+        file.write_bytes(damaged)
+        assert compile_grammar(path, cache_folder=cache).tags == fresh.tags
 
 
 @pytest.mark.parametrize(
@@ -256,6 +260,15 @@ def test_a_graph_comes_back_from_the_cache(tmp_path: Path, monkeypatch: pytest.M
         ("language: de\nintents: {X: {data: [{sentences: ['go']}]}}", "expected en"),
         ("intents: {X: {data: [{sentences: ['go {0..99999:n}']}]}}", "expected 1 to 10000"),
         ("intents: {X: {data: []}}", "expected a list `data`"),
+        ("intents: {X: {data: [{sentences: [no]}]}}", "need quotes"),
+        ("intents: {X: {data: [{sentences: [~]}]}}", "expected words, got None"),
+        ("intents: {X: {data: [{sentences: ['go {n}']}]}}\nlists: {n: {values: [on, off]}}", "need quotes"),
+        (
+            "intents: {X: {data: [{sentences: ['go {n}']}]}}\nlists: {n: {values: [{in: on, out: 1}]}}",
+            "need quotes",
+        ),
+        ("intents: {X: {data: [{sentences: ['go']}]}}\nskip_words: please", r"such as \[please\]"),
+        ("intents: {X: {data: [{sentences: ['go zz']}]}}", "cannot guess how 'zz' is spoken"),
     ],
 )
 def test_mistakes_in_a_grammar_are_named(tmp_path: Path, text: str, message: str | None) -> None:

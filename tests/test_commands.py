@@ -55,7 +55,7 @@ class WakesAt:
     def __init__(self, *places: tuple[int, int]) -> None:
         self.places = places
 
-    def initial_state(self) -> None:
+    def initial_state(self, position: int = 0) -> None:
         return None
 
     def decide(

@@ -115,6 +115,7 @@ class Door:
             ring_seconds=ring_seconds,
             on_stream=self.new.append,
             silent_s=silent_s,
+            taken=frozenset({"desk"}),
         )
         self.sources = {name: self.server.add_stream(name, rate=rate) for name in names}
         self.server.start()
@@ -286,6 +287,7 @@ def test_the_same_sender_comes_back_over_a_new_connection(open_door: Callable[..
     [
         (hello("attic"), "unknown", "not declared"),
         (hello("a/b"), "name", "without '/'"),
+        (hello("desk"), "busy", "this machine's own"),
         (hello(rate=48000), "format", "expected 16000 Hz, got 48000"),
     ],
 )
@@ -306,6 +308,18 @@ def test_any_name_may_send_where_the_door_is_open(open_door: Callable[..., Door]
     refusal = door.dial().ask(hello("garage"))
     assert isinstance(refusal, Refusal)
     assert refusal.code == "full"
+
+
+def test_a_connection_feeds_one_stream(open_door: Callable[..., Door]) -> None:
+    door = open_door(names=(), accept="any")
+    raw = door.dial()
+    assert isinstance(raw.ask(hello("attic")), Welcome)
+    refusal = raw.ask(hello("cellar", session="s2"))
+    assert isinstance(refusal, Refusal)
+    assert (refusal.code, "attic" in refusal.message) == ("busy", True)
+    raw.ask(Audio(0, 0), encode_s16(ramp(0, 160)))  # the stream that it feeds goes on
+    assert raw.ask(End(1, 160)) == Done(160, 0)
+    assert isinstance(raw.ask(hello("cellar", session="s2")), Welcome)
 
 
 def test_an_ended_stream_begins_anew(open_door: Callable[..., Door]) -> None:

@@ -84,3 +84,25 @@ def test_a_data_folder_brings_its_own_words(tmp_path: Path) -> None:
     (tmp_path / "lexicon.txt").write_text("go G OW1\n")
     with pytest.raises(DataError, match=r"line 1: unknown phones \['OW1'\]"):
         read_lexicon(tmp_path / "lexicon.txt")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("café K AH F EY\n".encode("latin-1"), "expected UTF-8"),
+        (
+            b"go G OW\nAuricle AO R IH K AH L\n",
+            "line 2: expected a word of letters a to z first, got 'Auricle'",
+        ),
+    ],
+)
+def test_a_lexicon_that_nobody_could_use_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "lexicon.txt"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        read_lexicon(path)
+
+
+def test_a_word_that_nobody_can_say_is_refused() -> None:
+    with pytest.raises(DataError, match="cannot guess how 'zz' is spoken"):
+        Lexicon().spoken("zz")

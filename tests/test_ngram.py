@@ -107,6 +107,15 @@ def test_a_damaged_arpa_file_is_refused(arpa: Path, find: str, replacement: str,
         read_language_model(arpa)
 
 
+def test_a_damaged_compressed_arpa_file_is_refused(arpa: Path, tmp_path: Path) -> None:
+    content = bytearray(gzip.compress(arpa.read_bytes()))
+    content[20] ^= 0xFF
+    path = tmp_path / "bad.arpa.gz"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"bad\.arpa\.gz"):
+        read_language_model(path)
+
+
 def test_a_missing_model_is_named() -> None:
     with pytest.raises(ModelError, match=r"nothing\.arpa"):
         find_language_model("nothing.arpa")

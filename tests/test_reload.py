@@ -136,6 +136,19 @@ def test_a_bad_change_is_refused_and_told(
     assert outcome(watching) is True and watching.phrases == ["sheila"]
 
 
+def test_phrases_that_only_go_with_other_changes_need_a_new_start(config: Path, tmp_path: Path) -> None:
+    """Commands that wait for a wake phrase would never be heard without one."""
+    (tmp_path / "my.yaml").write_text('intents:\n  Nod: {data: [{sentences: ["nod twice"]}]}\n')
+    commands = f'[vad]\nenabled = true\n[commands]\nenabled = true\ngrammar = "{tmp_path / "my.yaml"}"\n'
+    quiet = QUIET.replace("vad.enabled = false\n", "")
+    config.write_text(quiet + MARVIN + commands + "after_wake = true\n")
+    watching = reloader(config, detector(load(config)))
+    config.write_text(quiet + commands)
+    error = outcome(watching)
+    assert "start the daemon anew" in str(error) and "expected a wake phrase" in str(error)
+    assert watching.phrases == ["marvin"]
+
+
 def test_a_file_that_is_being_replaced_is_left_alone(config: Path) -> None:
     watching = reloader(config, detector(load(config)))
     config.unlink()

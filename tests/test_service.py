@@ -184,9 +184,9 @@ def test_a_late_timer_fires_once() -> None:
     assert not calls
     now_ns = timer.due_ns + 10_000_000_000
     timer.fire(now_ns)
-    timer.fire(now_ns - 1)
+    timer.fire(now_ns)
     assert len(calls) == 1
-    assert timer.due_ns >= now_ns
+    assert now_ns < timer.due_ns <= now_ns + 1_000_000_000
 
 
 def test_silence_is_silent(endpoint: str, engine: TorchEngine, tmp_path: Path) -> None:
@@ -258,3 +258,110 @@ def test_a_remote_stream_that_comes_again_goes_on_counting(
         assert [event.data["state"] for event in run.of("porch", "device")] == ["opened", "ended"] * 2
         assert [e.sample for e in run.of("porch", "level")] == [4000, 8000, 12_000, 16_000] * 2
         assert run.subscriber.lost_total == 0
+
+
+def test_a_declared_remote_stream_keeps_its_settings_and_waits_without_a_word(
+    endpoint: str, engine: TorchEngine, tmp_path: Path
+) -> None:
+    ingress = f"ipc://{tmp_path}/i.ipc"
+    streams = 'streams={porch = {source = "zmq", gain_db = 20}}'
+    settings = load(
+        "vad",
+        [f'bus.endpoints=["{endpoint}"]', streams, f'ingress.endpoint="{ingress}"', "latency.interval_s=0.1"],
+    )
+    tone = (1000 * np.sin(np.arange(16_000) / 5)).astype(np.int16).tobytes()
+    levels = []
+    with Run(settings, engine) as run:
+        run.until(type="status", state="running")
+        time.sleep(0.5)  # five reports on which there is nothing to say
+        for session in (1, 2):
+            with AudioSender(ingress, "porch", rate=16_000) as sender:
+                sender.send(tone)
+                sender.finish()
+            while len(run.of("porch", "level")) < 4 * session:
+                run.until(stream="porch", type="level")
+            levels.append(run.of("porch", "level")[-1].data["rms_dbfs"])
+        assert run.of("porch", "device")[0].seq == 0
+        assert levels[0] == pytest.approx(levels[1], abs=0.1)
+
+
+def test_what_a_sender_sent_before_the_end_is_processed(
+    endpoint: str, engine: TorchEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also what found no room in the ring yet."""
+    ingress = f"ipc://{tmp_path}/i.ipc"
+    settings = load(
+        "vad",
+        [
+            f'bus.endpoints=["{endpoint}"]',
+            "streams={}",
+            f'ingress.endpoint="{ingress}"',
+            "ingress.accept=any",
+            "pipeline.ring_seconds=0.5",
+        ],
+    )
+    feed, busy = StreamPipeline.feed, threading.Event()
+
+    def slow(self: StreamPipeline, span: Span) -> None:
+        if self.name == "porch":
+            busy.wait(10)
+        feed(self, span)
+
+    monkeypatch.setattr(StreamPipeline, "feed", slow)
+    with Run(settings, engine) as run:
+        run.until(type="status", state="running")
+        with AudioSender(ingress, "porch", rate=16_000) as sender:
+            for _ in range(20):
+                sender.send(bytes(3200))
+            deadline = time.monotonic() + 10
+            while run.daemon._ingress is None or not any(
+                source.received == 32_000 for source in run.daemon._ingress._sources.values()
+            ):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            run.daemon.stop()
+            busy.set()
+            run.until(stream="porch", type="latency")
+    assert run.of("porch", "level")[-1].sample == 32_000
+
+
+def test_a_stream_that_comes_back_at_once_waits_for_its_predecessor(
+    endpoint: str, engine: TorchEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingress = f"ipc://{tmp_path}/i.ipc"
+    settings = load(
+        "vad",
+        [
+            f'bus.endpoints=["{endpoint}"]',
+            "streams={}",
+            f'ingress.endpoint="{ingress}"',
+            "ingress.accept=any",
+        ],
+    )
+    feed = StreamPipeline.feed
+
+    def slow(self: StreamPipeline, span: Span) -> None:
+        if self.name == "porch":
+            time.sleep(0.01)
+        feed(self, span)
+
+    monkeypatch.setattr(StreamPipeline, "feed", slow)
+    with Run(settings, engine) as run:
+        run.until(type="status", state="running")
+        for _ in range(2):
+            with AudioSender(ingress, "porch", rate=16_000) as sender:
+                sender.send(bytes(32_000))
+                sender.finish()
+        for _ in range(2):
+            run.until(stream="porch", type="latency")
+    assert [event.sample for event in run.of("porch", "level")] == [4000, 8000, 12_000, 16_000] * 2
+
+
+def test_a_file_at_a_rate_that_is_none_to_work_with_is_told(
+    endpoint: str, engine: TorchEngine, tmp_path: Path
+) -> None:
+    soundfile.write(tmp_path / "slow.wav", np.zeros(4000, np.float32), 2000)
+    streams = f"streams={{{file_stream('slow', tmp_path / 'slow.wav')}, {file_stream('study', STUDY)}}}"
+    with Run(configured(endpoint, streams), engine) as run:
+        run.until(type="status", state="stopping")
+    assert "2000" in run.of("slow", "error")[0].data["message"]

@@ -26,13 +26,18 @@ class FakePortAudio:
     def __init__(self) -> None:
         self.streams: list[Any] = []
         self.broken = 0
+        """So many times opening fails."""
+        self.stuck = 0
+        """So many times a stream opens and does not start."""
+        self.deaf = 0
+        """So many times PortAudio does not start again."""
         self.refreshed = 0
 
     def InputStream(self, **options: Any) -> Any:  # noqa: N802 - PortAudio's name
         if self.broken:
             self.broken -= 1
             raise self.PortAudioError("Device unavailable")
-        stream = SimpleNamespace(active=True, latency=0.01, options=options, start=lambda: None)
+        stream = SimpleNamespace(active=True, latency=0.01, options=options, start=self._start)
 
         def close(ignore_errors: bool = True) -> None:
             stream.active = False
@@ -41,11 +46,18 @@ class FakePortAudio:
         self.streams.append(stream)
         return stream
 
+    def _start(self) -> None:
+        if self.stuck:
+            self.stuck -= 1
+            raise self.PortAudioError("Device busy")
+
     def _terminate(self) -> None:
         self.refreshed += 1
 
     def _initialize(self) -> None:
-        pass
+        if self.deaf:
+            self.deaf -= 1
+            raise self.PortAudioError("no server")
 
 
 @pytest.fixture
@@ -175,3 +187,35 @@ def test_a_device_that_cannot_be_opened_is_said_so(portaudio: FakePortAudio) -> 
 def test_channels_that_do_not_exist_are_refused(portaudio: FakePortAudio, options: dict[str, Any]) -> None:
     with pytest.raises(DeviceError, match=r"'Yeti' has 2 channel\(s\)"):
         MicSource("kitchen", **options)
+
+
+def test_a_device_that_opens_but_does_not_start_is_closed_again(
+    open_mic: Callable[..., MicSource], portaudio: FakePortAudio
+) -> None:
+    source = open_mic()
+    portaudio.stuck = 3
+    portaudio.streams[0].options["finished_callback"]()
+    wait_for(lambda: len(portaudio.streams) == 5)
+    wait_for(lambda: any(notice.state == "resumed" for notice in source.poll(0)))
+    assert [stream.active for stream in portaudio.streams] == [False] * 4 + [True]
+
+
+def test_a_sound_server_that_does_not_come_back_at_once_is_waited_for(
+    open_mic: Callable[..., MicSource], portaudio: FakePortAudio
+) -> None:
+    source = open_mic()
+    portaudio.deaf = 3
+    portaudio.streams[0].options["finished_callback"]()
+    wait_for(lambda: any(notice.state == "resumed" for notice in source.poll(0)))
+    assert portaudio.deaf == 0 and source.error is None
+
+
+def test_a_microphone_never_dies_without_a_word(
+    open_mic: Callable[..., MicSource], portaudio: FakePortAudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = open_mic()
+    monkeypatch.setattr(devices, "refresh", lambda: 1 / 0)
+    portaudio.streams[0].options["finished_callback"]()
+    wait_for(lambda: source.finished)
+    assert "ZeroDivisionError" in str(source.error)
+    assert [notice.kind for notice in source.poll(0)][-1] == "error"

@@ -1,5 +1,6 @@
 """The path of a frame, on real recordings and the shipped models."""
 
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -150,6 +151,46 @@ def test_a_filled_gap_keeps_the_timeline_and_equals_silence(
     }
     others = [(e.type, e.sample, e.data) for e in found if e.type != "gap"]
     assert others == [(e.type, e.sample, e.data) for e in expected]
+
+
+@pytest.mark.parametrize("chunk_ms", [10, 30, 80, 500])
+def test_a_gap_has_the_same_place_among_the_events_at_every_chunk_size(
+    engine: TorchEngine, words: Samples, chunk_ms: int
+) -> None:
+    """It begins where a chunk may end, and where a level is due."""
+    one, sink = pipeline(engine, configured(f"pipeline.chunk_ms={chunk_ms}"))
+    one.feed(Span(words[:RATE], 0, 0, 0, None))
+    one.feed(Span(words[RATE + 1600 : 2 * RATE], RATE + 1600, 0, 1600, "sequence"))
+    one.finish()
+    found = [event.type for event in sink.events if event.sample == RATE]
+    assert found == ["level", "gap"]
+
+
+def test_no_speech_begins_before_a_fresh_start(engine: TorchEngine, words: Samples) -> None:
+    """Pre-roll or not: what was before the gap belongs to what was heard before."""
+    speaking = next(e for e in events_of(words, engine, configured(), [320]) if e.type == "speech.start")
+    cut = speaking.sample + 1600  # in the middle of speech
+    one, sink = pipeline(engine, configured('pipeline.gap="reset"'))
+    one.feed(Span(words[:cut], 0, 0, 0, None))
+    one.feed(Span(words[cut + 160 :], cut + 160, 0, 160, "overflow"))
+    one.finish()
+    starts = [event.data["start_sample"] for event in sink.events if event.type == "speech.start"]
+    assert len(starts) > 1 and starts[1] >= cut + 160
+    segments = [event.data for event in sink.events if event.type == "speech.stop"]
+    assert all(a["end_sample"] <= b["start_sample"] for a, b in itertools.pairwise(segments))
+
+
+def test_a_stream_may_end_with_nothing_left_to_hear(engine: TorchEngine) -> None:
+    """Whatever the models need of silence behind it."""
+    one, sink = pipeline(engine, VAD)
+    one._tail_samples = 0
+    one.finish()
+    assert one.position == 0
+    one, sink = pipeline(engine, VAD)
+    one._tail_samples = 0
+    one.feed(Span(np.zeros(one._quantum * 20, np.float32), 0, 0, 0, None))
+    one.finish()
+    assert [event.type for event in sink.events] == ["level"]
 
 
 def test_a_reset_gap_starts_afresh_at_the_right_sample(engine: TorchEngine, words: Samples) -> None:

@@ -98,6 +98,9 @@ class Source(Protocol):
     def stop(self) -> None:
         """Stop and free everything; safe to call twice."""
 
+    def drain(self) -> int:
+        """Move what found no room in the ring yet into it, once nobody else does; return how many chunks."""
+
     def poll(self, now_ns: int) -> list[SourceNotice]:
         """Notices since the last call; `now_ns` is `time.monotonic_ns()`."""
 
@@ -142,6 +145,10 @@ class BaseSource:
         while self._notices:
             notices.append(self._notices.popleft())
         return notices
+
+    def drain(self) -> int:
+        """Nothing waits outside the ring."""
+        return 0
 
     def _close_doorbell(self) -> None:
         if self._owns_doorbell:

@@ -157,11 +157,17 @@ def refresh() -> bool:
 
     Returns:
         False when it could not, because a stream is open somewhere in the process and would be cut off.
+
+    Raises:
+        DeviceError: PortAudio is missing or does not start again.
     """
     sd = portaudio()
     with _lock:
         if _open_streams:
             return False
-        sd._terminate()
-        sd._initialize()
+        try:
+            sd._terminate()
+            sd._initialize()
+        except sd.PortAudioError as err:
+            raise DeviceError(f"PortAudio does not start again: {err}; is the sound server running?") from err
         return True

@@ -103,6 +103,7 @@ class MicSource(BaseSource):
         with devices.device_lock():
             found = devices.choose(self._wanted, devices.list_inputs())
             self._finished_early.clear()
+            stream = None
             try:
                 stream = sd.InputStream(
                     device=found.index,
@@ -117,6 +118,8 @@ class MicSource(BaseSource):
                 self._last_callback_ns = time.monotonic_ns()
                 stream.start()
             except (sd.PortAudioError, ValueError) as err:
+                if stream is not None:  # it is open, and nobody else would close it
+                    stream.close(ignore_errors=True)
                 raise DeviceError(
                     f"cannot record from {found.name!r} with {self.native_rate} Hz and {self.channels} "
                     f"channel(s): {err}; set rate = 0 and channels = 0 to take what it has, or close the "
@@ -167,6 +170,17 @@ class MicSource(BaseSource):
     # --- off the hot path --------------------------------------------------------------------------
 
     def _supervise(self) -> None:
+        """Keep the device alive; what nobody foresaw ends the source, and is told."""
+        try:
+            self._keep_alive()
+        except Exception as err:
+            log.exception("stream %s: the microphone is given up", self.name)
+            self.error = DeviceError(f"stream {self.name}: the microphone is given up: {err!r}; see the log")
+            self._notify_error(self.error, time.monotonic_ns(), "start the daemon anew")
+            self.finished = True
+            self.doorbell.ring()
+
+    def _keep_alive(self) -> None:
         """Watch for stalls and the end of the device, and bring it back."""
         stalled_since_ns, retry_s = 0, _REOPEN_STALLED_S
         while not self._stopping.is_set():

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from auricle.configs.errors import ConfigError
+from auricle.configs.errors import ConfigError, DataError
 from auricle.models import g2p, lexicon
 from auricle.models.decoding.templates import parse_network, read_network
 from auricle.models.decoding.word_network import FINAL, NO_TAG, START, Jump, Tag, WordNetwork
@@ -102,7 +102,7 @@ def build_graph(network: WordNetwork, known: Lexicon, name: str) -> CommandGraph
     """Spells the words of a network in phones.
 
     Raises:
-        ConfigError: no sentence with a word in it leads to the end.
+        ConfigError: no sentence with a word in it leads to the end, or a word cannot be spoken.
     """
     arcs = list(dict.fromkeys(network.words))
     begins = {node: number for number, node in enumerate(dict.fromkeys(arc.source for arc in arcs))}
@@ -112,7 +112,11 @@ def build_graph(network: WordNetwork, known: Lexicon, name: str) -> CommandGraph
     repeats: list[bool] = []
     chains: list[tuple[int, int, int, int, int, int]] = []  # first, last, begin, end, word, tag
     for arc in arcs:
-        for phones in dict.fromkeys(known.spoken(arc.word)):
+        try:
+            ways = known.spoken(arc.word)
+        except DataError as error:
+            raise ConfigError(f"{name}: {error}") from error
+        for phones in dict.fromkeys(ways):
             spelt = [INDEX[phone] for phone in phones]
             first = len(labels)
             labels += spelt
@@ -208,20 +212,22 @@ def save_graph(graph: CommandGraph, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as partial:
             np.savez(partial, **arrays)
+            partial.flush()
+            os.fsync(partial.fileno())  # or a power cut leaves the name and not what is in it
         os.replace(partial.name, path)  # noqa: PTH105
     except OSError:
         return
 
 
 def load_graph(path: Path) -> CommandGraph | None:
-    """Reads a stored graph; None if there is none, or it is damaged."""
+    """Reads a stored graph; None if there is none, or it is damaged in any way: it can be made again."""
     try:
-        with np.load(path) as stored:
+        with path.open("rb") as file, np.load(file) as stored:
             arrays = dict(stored)
         tags = json.loads(str(arrays.pop("tags")))
         vocabulary = tuple(arrays.pop("vocabulary").tolist())
         slots = [tuple((slot, value) for slot, value in entry) for _, entry in tags]
         made = tuple(Tag(intent, own) for (intent, _), own in zip(tags, slots, strict=True))
         return CommandGraph(**arrays, vocabulary=vocabulary, tags=made)
-    except (OSError, ValueError, KeyError, TypeError):
+    except Exception:  # zip, zlib, JSON and numpy each have their own
         return None

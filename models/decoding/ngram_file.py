@@ -8,6 +8,7 @@ import gzip
 import io
 import lzma
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,16 @@ WEIGHTS = Path(__file__).parent.parent / "weights"
 LN10 = float(np.log(10))
 Table = list[tuple[int, int, float, float]]
 """Of one order: place of the history in the order before, last word, log-probability, back-off weight."""
+DAMAGED = (
+    OSError,
+    EOFError,
+    UnicodeDecodeError,
+    lzma.LZMAError,
+    zlib.error,
+    zipfile.BadZipFile,
+    KeyError,
+)
+"""What reading a file raises that is cut off or corrupt."""
 STEPS = 40
 """Steps of a decade that the compact format keeps."""
 
@@ -56,7 +67,7 @@ def read_language_model(path: Path) -> NGram:
         opener: Any = gzip.open if path.name.endswith(".gz") else open
         with opener(path, "rt", encoding="utf-8") as lines:
             return _read_arpa(line.rstrip("\n") for line in lines)
-    except (OSError, EOFError, UnicodeDecodeError, lzma.LZMAError, zipfile.BadZipFile, KeyError) as error:
+    except DAMAGED as error:
         raise ModelError(f"cannot read the language model {path}: {error}; get or build it again") from error
     except (ValueError, IndexError) as error:
         raise ModelError(f"{path} is damaged or no ARPA language model: {error}") from error

@@ -39,8 +39,11 @@ def parse_network(text: str, name: str) -> WordNetwork:
     weaver = Weaver(place)
     shared = Section(_table(content, "lists", place), _table(content, "expansion_rules", place))
     begin, end = weaver.node(), weaver.node()
-    weaver.skip_words(content.get("skip_words") or [], START, begin)
-    weaver.skip_words(content.get("skip_words") or [], end, FINAL)
+    skipped = content.get("skip_words") or []
+    if not isinstance(skipped, list):
+        raise place.error(f"skip_words: expected a list, such as [please], got {skipped!r}", "skip_words")
+    weaver.skip_words(skipped, START, begin)
+    weaver.skip_words(skipped, end, FINAL)
     for intent, body in content["intents"].items():
         for block in _blocks(intent, body, place):
             section = Section(
@@ -51,7 +54,7 @@ def parse_network(text: str, name: str) -> WordNetwork:
             for sentence in block["sentences"]:
                 source = weaver.node()
                 weaver.jump(begin, source, Tag(str(intent), constants))
-                weaver.jump(weaver.sentence(str(sentence), source, section), end)
+                weaver.jump(weaver.sentence(sentence, source, section), end)
     return weaver.network()
 
 

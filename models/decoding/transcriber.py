@@ -10,13 +10,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from auricle.configs.errors import ModelError
+from auricle.configs.errors import DataError, ModelError
 from auricle.models.decoding.beam import BeamSearch, BeamSettings
 from auricle.models.decoding.hypotheses import NO_END, BeamState, chain, commit, shared_end
 from auricle.models.decoding.ngram import END, START, UNKNOWN, NGram, States
 from auricle.models.decoding.tree import build_tree
 from auricle.models.lexicon import WORD, Lexicon
-from auricle.models.phones import INDEX, PHONES
+from auricle.models.phones import INDEX, PHONES, Pronunciation
 
 NEW_WORD_LOG_PROB = float(np.log(1e-5))
 """Of a hot word that the language model does not know, before its boost."""
@@ -68,6 +68,16 @@ class Text(NamedTuple):
     """First frame of the first word."""
 
 
+def _ways(word: str, lexicon: Lexicon, *, required: bool) -> tuple[Pronunciation, ...]:
+    """How a word may be spoken; not at all, if nobody knows and it is not `required`."""
+    try:
+        return lexicon.spoken(word)
+    except DataError:
+        if required:
+            raise
+        return ()
+
+
 class Transcriber:
     """Decodes utterances; it holds what does not change."""
 
@@ -92,6 +102,7 @@ class Transcriber:
 
         Raises:
             ModelError: the language model has no word that can be spoken.
+            DataError: nobody knows how a hot word is spoken.
         """
         hot = dict(hot_words or {})
         self.model = with_words(model, [word for word in hot if word not in model.index])
@@ -103,7 +114,7 @@ class Transcriber:
             (number, [INDEX[phone] for phone in phones])
             for number, word in enumerate(self.model.words)
             if word not in NOT_SAID and WORD.fullmatch(word)
-            for phones in lexicon.spoken(word)
+            for phones in _ways(word, lexicon, required=word in hot)
         ]
         if not spoken:
             raise ModelError(

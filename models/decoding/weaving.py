@@ -63,11 +63,11 @@ class Weaver:
         for phrase in words:
             begin = self.node()
             self.jump(source, begin)
-            self._add(self._fragments(str(phrase), begin), " ", NO_TAG, target)
+            self._add(self._fragments(self._text(phrase, "skip_words"), begin), " ", NO_TAG, target)
 
-    def sentence(self, template: str, source: int, section: Section) -> int:
+    def sentence(self, template: Any, source: int, section: Section) -> int:
         """Weaves a template in from `source` on; returns the node behind it, a word's end."""
-        self._template = template
+        self._template = template = self._text(template, "sentences")
         behind = self.node()
         self._add(self._weave(self._parse(template), source, section, ()), " ", NO_TAG, behind)
         return behind
@@ -92,6 +92,14 @@ class Weaver:
 
     def _error(self, problem: str) -> ConfigError:
         return self.place.error(f"{problem} (in '{self._template[:80]}')", self._template)
+
+    def _text(self, value: Any, where: str) -> str:
+        """Words that stand in the file; YAML reads some as something else."""
+        if isinstance(value, bool):
+            raise self.place.error(f"{where}: yes, no, on, off, true and false need quotes", where)
+        if not isinstance(value, str | int | float):
+            raise self.place.error(f"{where}: expected words, got {value!r}", where)
+        return str(value)
 
     def _parse(self, template: str) -> Any:
         from hassil.parse_expression import parse_sentence
@@ -180,7 +188,9 @@ class Weaver:
             )
             raise self._error(f"list '{name}': {kind}expected `values` or a `range`")
         for value in values:
-            spoken, meant = _value(value)
+            entry = value if isinstance(value, dict) else {"in": value}
+            spoken = self._text(entry.get("in", ""), f"list '{name}'")
+            meant = entry.get("out", entry.get("in"))
             if not isinstance(meant, Scalar) or not spoken.strip():
                 raise self._error(f"list '{name}': expected words, or `in` and `out`, got {value!r}")
             begin = self.node()
@@ -255,14 +265,6 @@ class Weaver:
             return normalise(text)
         except DataError as error:
             raise self.place.error(f"{error}; write it as it is spoken", text) from error
-
-
-def _value(value: Any) -> tuple[str, Any]:
-    """How a value of a list is spoken, and what it means."""
-    if isinstance(value, dict):
-        spoken = str(value.get("in", ""))
-        return spoken, value.get("out", spoken)
-    return str(value), value
 
 
 def spoken_numbers(number: int) -> list[tuple[str, ...]]:
