@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import NamedTuple, Protocol, cast
 
-from auricle.configs.errors import AuricleError, ConfigError
+from auricle.configs.errors import AuricleError, ConfigError, ModelError
 
 EXIT_OK = 0
 EXIT_ERROR = 1
@@ -119,9 +119,10 @@ def help_text() -> str:
         lines.extend(f"  {name:<12}{command.help}" for name, command in commands.items())
         lines.append("")
     lines += [
-        "`auricle COMMAND --help` tells the options of one. Everywhere:",
-        "  --config F        a configuration file, or default, vad or keywords",
+        "`auricle COMMAND --help` tells the options of one. Where something is listened to:",
+        "  --config F        a configuration file, or default, vad, keywords or assistant",
         "  --set KEY=VALUE   one setting, such as vad.onset=0.6; `auricle config --explain` lists them",
+        "Everywhere:",
         f"  {TRACEBACK_OPTION}       where an error came from, for developers",
         "  --version         the versions of auricle, Python and torch",
     ]
@@ -204,7 +205,7 @@ def _explain_failure(error: Exception, show_traceback: bool) -> int:
     if show_traceback and not isinstance(error, BrokenPipeError):
         traceback.print_exception(error)
     match error:
-        case ConfigError():
+        case ConfigError() | ModelError():  # what a setting or an option names cannot be used
             return _fail(str(error), EXIT_USAGE)
         case AuricleError():
             return _fail(str(error), EXIT_ERROR)

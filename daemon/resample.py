@@ -28,13 +28,10 @@ MAX_RATE: Final = 384000
 _FEEDS_PER_SECOND = 400  # soxr is fed blocks of 2.5 ms, however the input is cut
 
 
-def check_rate(rate: int, what: str) -> None:
+def check_rate(rate: int, what: str, remedy: str = "declare the rate the samples were taken at") -> None:
     """Raise FormatError unless `rate` (Hz) of `what` is one that a sound device or file can have."""
     if not MIN_RATE <= rate <= MAX_RATE:
-        raise FormatError(
-            f"{what}: expected a rate from {MIN_RATE} to {MAX_RATE} Hz, got {rate}; "
-            "declare the rate the samples were taken at"
-        )
+        raise FormatError(f"{what}: expected a rate from {MIN_RATE} to {MAX_RATE} Hz, got {rate}; {remedy}")
 
 
 class Resampler:

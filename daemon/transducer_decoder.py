@@ -3,6 +3,7 @@
 The encoder runs through pauses with its state carried; the search begins anew with each utterance.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -117,7 +118,15 @@ def transducer_detector(settings: Settings, engine: "Engine") -> UtteranceDetect
     Raises:
         ModelError: it is missing, damaged, no transducer, or needs a package that is missing.
     """
+    from auricle.models.engine import IMPORTED
+
     transcript = settings.transcript
+    folder = Path(transcript.model).expanduser()
+    if transcript.model not in IMPORTED and not folder.is_dir():
+        raise ModelError(
+            f"transcript.model: no folder {folder}; expected one with a transducer, or emformer-rnnt "
+            "(docs/imported-models.md)"
+        )
     model = engine.load(transcript.model)
     search = engine.transducer_search(model, transcript.transducer_beam)
     decoder = TransducerDecoder(model, search, samples(transcript.partial_ms))

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
-from auricle.configs.errors import DataError
+from auricle.configs.errors import ConfigError, DataError
 from auricle.configs.paths import user_lexicon
 from auricle.models.g2p import pronounce
 from auricle.models.phones import INDEX, Pronunciation
@@ -111,12 +111,15 @@ class Lexicon:
             setting: what `acoustic.lexicon` says; "" = the usual place, where there may be none.
 
         Raises:
-            DataError: the file that was asked for is missing, or a line is wrong.
+            ConfigError: the file that was asked for is missing, or a line is wrong.
         """
         path = user_lexicon(setting)
         if setting and not path.exists():
-            raise DataError(f"no lexicon {path}: check acoustic.lexicon")
-        return cls(read_lexicon(path) if path.exists() else None)
+            raise ConfigError(f"no lexicon {path}: check acoustic.lexicon")
+        try:
+            return cls(read_lexicon(path) if path.exists() else None)
+        except DataError as error:
+            raise ConfigError(str(error)) from error
 
     def spoken(self, word: str) -> tuple[Pronunciation, ...]:
         """Returns how a normalised word may be spoken, most usual first; at least one.

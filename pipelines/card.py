@@ -88,14 +88,12 @@ def card(name: str, record: Mapping[str, Any], figures: str) -> str:
         f"{len(spec.network.conv_channels)} causal convolution(s); {parameters:,} parameters, fp16. "
         f"Hash {digest}. Licence Apache-2.0, as Auricle."
     )
-    batch = f"{training['streams']} streams x {training['segment_s']} s"
-    if kind == "acoustic":
-        batch = f"{record['recipe']['acoustic']['batch_seconds']:.0f} s of audio"
+    batch = "" if kind == "acoustic" else f" of {training['streams']} streams x {training['segment_s']} s"
     chosen = f"Averaged weights of step {record['best_step']} did best on `dev`."
     if "auricle.pipelines.average" in record["command"]:
         chosen = "The mean of the checkpoints named there did best on `dev`."
     effort = (
-        f"{record['steps']} steps of {batch} "
+        f"{record['steps']} steps{batch} "
         f"({record['hours_heard']} h of audio heard, augmented), {record['seconds'] / 60:.0f} minutes on one "
         f"core shared with others, seed {training['seed']}. {chosen} "
         f"`{name}.json` has every setting and the learning curve."

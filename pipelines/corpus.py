@@ -182,8 +182,9 @@ def read_manifest(path: Path, name: str, split: str) -> list[Clip]:
         try:
             clips.append(_parse(json.loads(line), name, split))
         except (KeyError, ValueError, TypeError, AttributeError) as error:
+            problem = f"no JSON ({error.msg})" if isinstance(error, json.JSONDecodeError) else repr(error)
             raise DataError(
-                f"{path}, line {number}: {error!r}; a line needs id, file, start and duration (seconds)"
+                f"{path}, line {number}: {problem}; a line needs id, file, start and duration (seconds)"
             ) from error
     return clips
 

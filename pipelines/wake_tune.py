@@ -32,6 +32,9 @@ USUAL_RATE = 0.5
 """False accepts per hour, where nobody's recordings say what to choose."""
 SNR_DB = 10.0
 FEWEST_PHONES = 6
+FEW_RECORDINGS = 15
+OFTEN_MISSED = 0.2
+"""A phrase of which more is missed annoys whoever says it."""
 LATE_FRAMES = 10
 CLIP_S = (2.0, 0.5)
 """A false hit is kept from so long before its decision to so long after it."""
@@ -78,6 +81,8 @@ def read_folder(folder: Path) -> list[Recording]:
     Raises:
         DataError: there are none, or one cannot be read.
     """
+    if not folder.is_dir():
+        raise DataError(f"no folder {folder}: expected one with recordings ({', '.join(AUDIO)})")
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO)
     if not paths:
         raise DataError(f"no recordings in {folder}: expected {', '.join(AUDIO)}")
@@ -184,8 +189,27 @@ def table(judged: Judged, tail: Tail) -> list[str]:
     return lines
 
 
+def doubts(people: Judged, tail: Tail, rate: float) -> list[str]:
+    """Says in words why recordings of people tell little, or nothing good; empty if they do."""
+    found = []
+    if (count := len(people.recordings)) < FEW_RECORDINGS:
+        found.append(f"few recordings: {count} tell little about how often you will be missed; give twenty")
+    missed = float((people.clean < min(BEST_SCORE, tail.score_at(rate))).mean())
+    if missed > OFTEN_MISSED:
+        found.append(
+            f"often missed: {missed:.0%} of the recordings, as they are. Does each hold the phrase, once, "
+            "spoken as `auricle say-it` shows? If so, choose another phrase"
+        )
+    return found
+
+
 def recommend(missed: Sequence[float]) -> float:
-    """The lowest rate of false accepts that costs hardly more misses than the highest."""
+    """The lowest rate of false accepts that costs hardly more misses than the highest.
+
+    Where even that misses too many, what is usual: being strict would not make it better.
+    """
+    if missed[0] > OFTEN_MISSED:
+        return USUAL_RATE
     return min(
         rate
         for rate, share in zip(RATES, missed, strict=True)

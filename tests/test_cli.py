@@ -11,10 +11,13 @@ import types
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from auricle.configs import arguments, cli
 from auricle.configs.errors import BusError, ConfigError
+from auricle.daemon.bundled import FOLDER
 
 AURICLE = (sys.executable, "-m", "auricle.configs.cli")
 HEAVY = ("torch", "zmq", "numpy", "scipy", "soundfile", "sounddevice", "rich")
@@ -251,3 +254,42 @@ def test_every_command_takes_set(name: str, capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(SystemExit):
         cli.run_command([name, "--help"])
     assert "--set KEY=VALUE" in capsys.readouterr().out
+
+
+def test_stream_says_what_did_not_come(capsys: pytest.CaptureFixture[str]) -> None:
+    study = str(FOLDER / "study.flac")
+    assert cli.main(["stream", "--jsonl", "--config", "vad", "--set", "keyword.enabled=true", study]) == 0
+    assert capsys.readouterr().err == f"{study}: 10.6 s, no keyword\n"
+
+
+def test_a_file_at_a_useless_rate_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    soundfile.write(tmp_path / "slow.wav", np.zeros(2000), 1000)
+    assert cli.main(["stream", "--config", "vad", str(tmp_path / "slow.wav")]) == 1
+    err = capsys.readouterr().err
+    assert "slow.wav: expected a rate from 4000 to 384000 Hz, got 1000; resample it" in err
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("vad.model=nope", "no shipped model 'nope'"),
+        ("transcript.language_model=nope", "no language model 'nope'"),
+        ("transcript.model=nope", "no folder nope; expected one with a transducer"),
+        ("acoustic.lexicon=nope.txt", "no lexicon nope.txt"),
+    ],
+)
+def test_what_a_setting_names_and_is_not_there_is_a_mistake_in_the_configuration(
+    setting: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A service that is started anew would only fail anew."""
+    asked = ["--transcribe", "--set", "vad.enabled=true", "--set", setting]
+    assert cli.main(["stream", str(FOLDER / "study.flac"), *asked]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_posteriors_are_of_the_cell_that_listens(capsys: pytest.CaptureFixture[str]) -> None:
+    study, found = str(FOLDER / "study.flac"), []
+    for more in ([], ["--set", "vad.cell=lstm"], ["--cell", "lstm"]):
+        assert cli.main(["posteriors", study, "--json", *more]) == 0
+        found.append(capsys.readouterr().out)
+    assert found[0] != found[1] == found[2]

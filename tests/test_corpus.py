@@ -144,3 +144,9 @@ def test_given_data_shares_no_speaker_or_sentence(tmp_path: Path) -> None:
     sets = sorted(path.name for path in corpus.data.iterdir() if path.is_dir())
     clips = [clip for name in sets for split in SPLITS for clip in corpus.clips(name, split)]
     assert shared_between_splits(clips) == []
+
+
+def test_a_manifest_that_is_no_json_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mine.jsonl").write_text("what was said\n")
+    with pytest.raises(DataError, match=r"mine\.jsonl, line 1: no JSON \(Expecting value\)"):
+        read_manifest(tmp_path / "mine.jsonl", "mine", "eval")

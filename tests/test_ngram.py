@@ -98,7 +98,7 @@ def test_arpa_files_may_be_compressed(arpa: Path, tmp_path: Path) -> None:
         ("\\end\\", "", "without"),
         ("<s> one two", "two two two", "history"),
         ("-0.6\ttwo", "xx\ttwo", "damaged"),
-        ("two one", "two three", "three"),
+        ("two one", "two three", "'three' of 'two three' is not among the 1-grams"),
     ],
 )
 def test_a_damaged_arpa_file_is_refused(arpa: Path, find: str, replacement: str, message: str) -> None:

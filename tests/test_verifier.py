@@ -279,3 +279,8 @@ def test_frames_are_kept_only_for_verifiers_and_a_new_one_starts_with_silence() 
     heard += spotter.finish(len(rows) * FRAME, state)[0]
     assert len(state.heard) == len(rows) - 19
     assert heard
+
+
+def test_the_command_names_a_folder_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["train", "wake", "marvin", "--recordings", "nowhere"]) == 1
+    assert "no folder nowhere: check --recordings" in capsys.readouterr().err

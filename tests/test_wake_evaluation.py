@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from auricle.configs.cli import main
 from auricle.models.decoding.background import Background, BackgroundInfo, encode, fit_tail
 from auricle.models.decoding.phrases import PhraseSearchSettings
 from auricle.models.decoding.ways import ways_of
 from auricle.models.lexicon import Lexicon
+from auricle.pipelines import wake_tune
 from auricle.pipelines.calibrate import spoken_as
 from auricle.pipelines.corpus import Clip
 from auricle.pipelines.evaluate_wake import (
@@ -28,6 +30,7 @@ from auricle.pipelines.wake_tune import (
     Judged,
     Recording,
     closeness,
+    doubts,
     draw,
     ideal,
     keep,
@@ -148,7 +151,33 @@ def test_weak_phrases_are_warned_of() -> None:
 
 def test_the_advice_gives_up_few_recordings_for_few_false_accepts() -> None:
     assert recommend([0.0, 0.0, 0.02, 0.04, 0.3, 0.5, 0.6]) == 0.5
-    assert recommend([0.5] * 7) == 0.05
+    assert recommend([0.1] * 7) == 0.05
+    assert recommend([0.5] * 7) == 0.5  # never heard: to be strict would help nobody
+
+
+def test_recordings_that_tell_little_or_nothing_good_are_named() -> None:
+    tail = fit_tail(np.random.default_rng(0).normal(-30, 2, (10, 9000)).astype(np.float32), INFO)
+    heard, missed = np.full(20, -1.0, np.float32), np.full(20, -90.0, np.float32)
+    people = [Recording(str(number), np.zeros(1, np.float32)) for number in range(20)]
+    assert doubts(Judged(people, heard, missed), tail, 0.5) == []
+    (doubt,) = doubts(Judged(people, missed, missed), tail, 0.5)
+    assert "often missed: 100%" in doubt
+    (doubt,) = doubts(Judged(people[:3], heard[:3], heard[:3]), tail, 0.5)
+    assert "few recordings: 3" in doubt
+
+
+def test_a_phrase_that_nobody_says_is_still_looked_at(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(wake_tune, "synthesise", lambda phrase, count: [])
+    assert main(["tune", "hey kitchen"]) == 0
+    out = capsys.readouterr().out
+    assert "Nobody said the phrase" in out and "apt-get install espeak-ng" in out
+    assert "Nothing speaks against" in out and "false_accepts_per_hour = 0.5" in out
+    assert main(["tune", "up"]) == 0
+    assert "warning: short" in capsys.readouterr().out
+    assert main(["tune", "hey kitchen", "--recordings", "nowhere"]) == 1
+    assert "no folder nowhere" in capsys.readouterr().err
 
 
 def test_own_recordings_and_synthetic_voices_are_told_apart(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", default="vad", metavar="NAME", help="a shipped model or a file (default: vad)"
     )
     parser.add_argument(
-        "--cell", default="gru", help="version of a shipped model: gru, lstm, … (default: gru)"
+        "--cell", help="version of a shipped model: gru, lstm, … (default: that of the configuration)"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument(
@@ -47,7 +47,8 @@ def run(args: argparse.Namespace) -> int:
 
     limit_threads(settings.daemon.threads)
     engine = TorchEngine()
-    model = engine.load(args.model, args.cell)
+    section = getattr(settings, args.model, None)  # of vad, keyword, acoustic
+    model = engine.load(args.model, args.cell or getattr(section, "cell", "gru"))
     times, posterior = file_posteriors(
         Path(args.file), model, engine, settings.pipeline.highpass_hz, args.chunk_ms
     )

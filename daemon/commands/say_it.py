@@ -9,7 +9,7 @@ DESCRIPTION = """\
 Shows the phones (ARPAbet) of every word of a phrase and where they come from: your own lexicon, the
 dictionary, a word of it and an ending, or a guess from the letters. A guess is often wrong: say it better
 with --add, which writes to your lexicon (auricle/lexicon.txt in $XDG_CONFIG_HOME, or acoustic.lexicon). The
-daemon reads it when it starts.
+daemon reads it when it starts, and on SIGHUP.
 
   auricle say-it "hey auricle"
   auricle say-it --add "auricle AO R IH K AH L"     a word and its phones; several times for several ways
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.description = DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("phrase", nargs="?", metavar="PHRASE", help="any words")
+    parser.add_argument("words", nargs="*", metavar="PHRASE", help="any words")
     parser.add_argument(
         "--add", action="append", default=[], metavar='"WORD PH PH"', help="write a pronunciation of your own"
     )
@@ -41,17 +41,18 @@ def run(args: argparse.Namespace) -> int:
     from auricle.models.lexicon import Lexicon, add_pronunciation, normalise
 
     settings = load_from_arguments(args)
-    if args.phrase is None and not args.add and not args.phones:
+    phrase = " ".join(args.words).strip()
+    if not phrase and not args.add and not args.phones:
         raise ConfigError('expected a phrase, such as auricle say-it "hey auricle", or --add')
     path = user_lexicon(settings.acoustic.lexicon)
     if args.phones:
-        print(PHONES_HELP.replace("  ", "\n"), end="\n\n" if args.phrase else "\n")
+        print(PHONES_HELP.replace("  ", "\n"), end="\n\n" if phrase else "\n")
     for entry in args.add:
         print(f"{path}: {add_pronunciation(path, entry)}")
-    if args.phrase is None:
+    if not phrase:
         return 0
     lexicon = Lexicon.of_user(str(path) if path.exists() else "")
-    words = normalise(args.phrase)
+    words = normalise(phrase)
     width = max(map(len, words), default=0)
     for word in words:
         source = lexicon.source(word)

@@ -3,14 +3,19 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from auricle.daemon.commands.listening import add_listening_arguments, load_from_arguments
 
+if TYPE_CHECKING:
+    from auricle.configs.settings import Settings
+
 HELP = "run audio files through the pipeline and print their events"
 DESCRIPTION = """\
-Runs recordings (wav, flac, ogg, mp3; any rate, any number of channels) through the same code as live audio,
-as fast as this machine can, and prints the same events in sample time: stream is the file, t counts seconds
-from its start, and the output is the same each time.
+Runs recordings (wav, flac, ogg, mp3; 4 to 384 kHz, any number of channels) through the same code as live
+audio, as fast as this machine can, and prints the same events in sample time: stream is the file, t counts
+seconds from its start, and the output is the same each time. What was asked for and did not come is said on
+standard error.
 
   auricle stream talk.flac                          what happened when, for people
   auricle stream --jsonl *.wav > events.jsonl       one JSON object a line, for programs
@@ -42,8 +47,10 @@ def run(args: argparse.Namespace) -> int:
 
     limit_threads(settings.daemon.threads)
     printer = EventPrinter(sys.stdout, None)
+    heard: set[str] = set()
 
     def show(event: Event) -> None:
+        heard.add(event.type)
         if args.jsonl:
             sys.stdout.buffer.write(event.to_json() + b"\n")
         else:
@@ -53,14 +60,31 @@ def run(args: argparse.Namespace) -> int:
     shared = offline_shared(settings, TorchEngine(), sink)
     failed = 0
     for file in args.files:
+        heard.clear()
         try:
-            stream_file(Path(file), shared, name=file)
+            seconds = stream_file(Path(file), shared, name=file)
         except AudioError as error:
             print(f"auricle: error: {error}", file=sys.stderr)
             failed += 1
+        else:
+            printer.finish()
+            if missing := [name for event_type, name in wanted(settings).items() if event_type not in heard]:
+                print(f"{file}: {seconds:.1f} s, no {', no '.join(missing)}", file=sys.stderr)
         sink.events.clear()
     printer.finish()
     if shared.clips is not None:
         shared.clips.close()
     sys.stdout.flush()
     return 1 if failed else 0
+
+
+def wanted(settings: "Settings") -> dict[str, str]:
+    """The events that were asked for, with what a person calls them."""
+    asked = {
+        "speech.start": ("speech", settings.vad.enabled),
+        "keyword": ("keyword", settings.keyword.enabled),
+        "wake": ("wake phrase", bool(settings.wake)),
+        "command": ("command", settings.commands.enabled),
+        "transcript.final": ("words", settings.transcript.enabled),
+    }
+    return {event_type: name for event_type, (name, is_asked) in asked.items() if is_asked}

@@ -70,7 +70,9 @@ def read_language_model(path: Path) -> NGram:
     except DAMAGED as error:
         raise ModelError(f"cannot read the language model {path}: {error}; get or build it again") from error
     except (ValueError, IndexError) as error:
-        raise ModelError(f"{path} is damaged or no ARPA language model: {error}") from error
+        raise ModelError(
+            f"{path} is damaged or no ARPA language model: {error}; build it again (auricle train lm)"
+        ) from error
 
 
 def write_compact(model: NGram, path: Path) -> None:
@@ -154,6 +156,8 @@ def _read_arpa(lines: Iterator[str]) -> NGram:
         if order == 1:
             numbers[gram_words[0]] = len(words)
             words += gram_words
+        if unknown := [word for word in gram_words if word not in numbers]:
+            raise ValueError(f"'{unknown[0]}' of '{' '.join(gram_words)}' is not among the 1-grams")
         gram = tuple(numbers[word] for word in gram_words)
         if order > 1 and gram[:-1] not in places:
             raise ValueError(f"n-gram '{' '.join(gram_words)}' has no entry for its history")
@@ -168,7 +172,7 @@ def _read_arpa(lines: Iterator[str]) -> NGram:
 def _read_sizes(lines: Iterator[str]) -> list[int]:
     """How many n-grams of each order the header promises; stops behind the first section's title."""
     if not any(line.strip() == "\\data\\" for line in lines):
-        raise ValueError("no line \\data\\")
+        raise ValueError("it has no line \\data\\, with which one begins")
     sizes = []
     for line in lines:
         if line.startswith("ngram "):

@@ -118,7 +118,8 @@ class Transcriber:
         ]
         if not spoken:
             raise ModelError(
-                "the language model has no word of lower-case letters; write its words as people speak them"
+                "the language model has no word of lower-case letters: write its words as people speak them "
+                "and in lower case, all but <s>, </s> and <unk>"
             )
         scores = settings.lm_weight * self.model.unigram + settings.word_bonus + boosts
         tree = build_tree(spoken, scores.astype(np.float32), len(PHONES) + 1)

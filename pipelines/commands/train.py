@@ -89,6 +89,10 @@ def run(args: argparse.Namespace) -> int:
             'expected a phrase with `train wake`, and only there: `auricle train wake "hey auricle" '
             "--recordings DIR`"
         )
+    if args.recordings and not args.recordings.is_dir():
+        from auricle.configs.errors import DataError
+
+        raise DataError(f"no folder {args.recordings}: check --recordings")
     if args.task == "lm":
         return _train_lm(args)
     return _train_wake(args) if args.task == "wake" else _train_network(args)

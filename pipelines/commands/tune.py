@@ -42,7 +42,6 @@ def run(args: argparse.Namespace) -> int:
     """Prints the tables, the warnings and the advice."""
     import torch
 
-    from auricle.configs.errors import DataError
     from auricle.models.decoding.background import SUFFIX, load_background
     from auricle.models.decoding.phrases import PhraseSearch
     from auricle.models.decoding.spotting import BEST_SCORE
@@ -66,10 +65,6 @@ def run(args: argparse.Namespace) -> int:
 
     heard = {"recordings": tuning.read_folder(args.recordings)} if args.recordings else {}
     heard["synthetic voices"] = tuning.synthesise(args.phrase, args.voices)
-    if not any(heard.values()):
-        raise DataError(
-            "nobody says the phrase: install espeak-ng, flite or festival, or give --recordings DIR"
-        )
     judged = {who: tuning.judge(ear, found, search) for who, found in heard.items() if found}
     print(f"'{args.phrase}', against {background.info.hours:.1f} h of speech without it")
     for who, one in judged.items():
@@ -77,10 +72,18 @@ def run(args: argparse.Namespace) -> int:
         print("\n".join(tuning.table(one, tail)))
     people = judged.get("recordings")
     advised = tuning.recommend(tuning.misses(people.noisy, tail)) if people else tuning.USUAL_RATE
-    for warning in tuning.warnings(ways, tail, advised, others, background):
+    weak = tuning.warnings(ways, tail, advised, others, background)
+    for warning in weak + (tuning.doubts(people, tail, advised) if people else []):
         print(f"\nwarning: {warning}")
-    if not people:
+    if not judged:
+        print(
+            "\nNobody said the phrase, so this tells nothing about misses: give --recordings DIR, or install "
+            "voices (apt-get install espeak-ng flite)."
+        )
+    elif not people:
         print("\nPeople are heard better than synthetic voices: --recordings DIR tells how you are.")
+    if not weak:
+        print("\nNothing speaks against this phrase itself.")
     print(f'\n[[wake]]\nphrase = "{args.phrase}"\nfalse_accepts_per_hour = {advised:g}')
     if args.clips:
         threshold = min(BEST_SCORE, tail.score_at(advised))
@@ -89,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         tuning.keep(args.clips / "missed", missed)
         tuning.keep(args.clips / "false-hits", wrong)
         print(f"\n{args.clips}: {len(missed)} missed, {len(wrong)} false hits")
-    if args.out:
+    if args.out and judged:
         args.out.mkdir(parents=True, exist_ok=True)
         picture = args.out / f"{'-'.join(args.phrase.lower().split())}.png"
         tuning.draw(judged, tail, args.phrase, picture)
