@@ -51,11 +51,13 @@ class BusSettings(Section):
     hwm: int = Field(
         default=100,
         ge=1,
+        le=10_000_000,
         description="Events queued per subscriber (messages); beyond it the newest are dropped for that one.",
     )
     sndbuf_bytes: int = Field(
         default=8192,
         ge=0,
+        le=1 << 30,
         description="Kernel send buffer per tcp subscriber (bytes); 0 = the system's. A small one keeps a "
         "slow subscriber from reading events that are many seconds old.",
     )
@@ -86,6 +88,7 @@ class IngressSettings(Section):
     hwm_chunks: int = Field(
         default=200,
         ge=1,
+        le=100_000,
         description="Audio chunks queued per sender (messages); beyond it they are lost and counted.",
     )
 

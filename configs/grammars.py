@@ -20,6 +20,8 @@ def find_grammar(grammar: str) -> Path:
         ConfigError: there is no such file.
     """
     path, shipped = Path(grammar).expanduser(), shipped_grammars()
+    if grammar in shipped:  # whatever lies in the working directory
+        return shipped[grammar]
     if path.is_file():
         return path
     if grammar.removesuffix(".yaml") in shipped:

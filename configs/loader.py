@@ -37,6 +37,8 @@ def find_config(config: str | os.PathLike[str]) -> Path:
         ConfigError: there's no such file.
     """
     path, shipped = Path(config), shipped_configs()
+    if str(config) in shipped:  # whatever lies in the working directory
+        return shipped[str(config)]
     if path.exists() and not path.is_dir():  # a pipe is fine, too: --config <(make-config)
         return path
     if str(config).removesuffix(".toml") in shipped:

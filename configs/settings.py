@@ -68,10 +68,10 @@ class DaemonSettings(Section):
         description="Threads of one model step (threads); 1 is best for small models.",
     )
     heartbeat_s: float = Field(
-        default=5.0, gt=0, le=3600, description="Time between two heartbeat events (s)."
+        default=5.0, ge=0.01, le=3600, description="Time between two heartbeat events (s)."
     )
     run_seconds: float = Field(
-        default=0.0, ge=0, description="Stop by itself after this long (s); 0 = never."
+        default=0.0, ge=0, le=1e8, description="Stop by itself after this long (s); 0 = never."
     )
 
 
@@ -139,7 +139,9 @@ class PipelineSettings(Section):
 class LatencySettings(Section):
     """Latency monitoring."""
 
-    interval_s: float = Field(default=10.0, gt=0, le=3600, description="Time between two latency events (s).")
+    interval_s: float = Field(
+        default=10.0, ge=0.01, le=3600, description="Time between two latency events (s)."
+    )
     budget_ms: float = Field(
         default=0.0,
         ge=0,

@@ -27,7 +27,8 @@ def check_stream_name(name: str) -> str:
         raise ValueError(
             f"the stream name {name!r} is reserved for events of the daemon itself; choose another"
         )
-    if not _NAME.fullmatch(name) or len(name) > MAX_NAME_LENGTH:
+    speakable = not any("\ud800" <= letter <= "\udfff" for letter in name)  # half of a pair is no text
+    if not speakable or not _NAME.fullmatch(name) or len(name) > MAX_NAME_LENGTH:
         raise ValueError(
             f"expected a stream name of 1 to {MAX_NAME_LENGTH} characters without '/' or spaces "
             f"(it is the first part of every topic), got {name!r}; rename it, such as 'kitchen' or 'desk-mic'"

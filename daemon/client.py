@@ -101,11 +101,15 @@ class BaseSubscriber:
 
     def connected(self) -> dict[str, bool]:
         """Returns for each endpoint whether a publisher is at the other end now."""
+        self._read_monitors()
+        return dict(self._connected)
+
+    def _read_monitors(self) -> None:
+        """Takes note of who came and went. Unread, the notes would fill up, and stop ZeroMQ's own thread."""
         for endpoint, monitor in self._monitors.items():
             while monitor.poll(0):
                 event = parse_monitor_message(monitor.recv_multipart())["event"]
                 self._connected[endpoint] = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
-        return dict(self._connected)
 
     def close(self) -> None:
         """Disconnects; what wasn't received yet is dropped. May be called twice."""
@@ -206,7 +210,7 @@ class Subscriber(BaseSubscriber):
             BusError: an endpoint is malformed.
         """
         self._poller = zmq.Poller()
-        for socket in self._open():
+        for socket in [*self._open(), *self._monitors.values()]:
             self._poller.register(socket, zmq.POLLIN)
         return self
 
@@ -224,7 +228,8 @@ class Subscriber(BaseSubscriber):
             ready = self._poller.poll(left_ms)
             if not ready and left_ms is not None:
                 return None
-            self._ready.extend(socket for socket, _ in ready)
+            self._ready.extend(socket for socket, _ in ready if socket in self._endpoint_of)
+            self._read_monitors()
         return event
 
     def __iter__(self) -> Iterator[Event]:
@@ -272,16 +277,18 @@ class AsyncSubscriber(BaseSubscriber):
         and after each wake-up; watched for longer than a wait, it would keep the event loop spinning.
         """
         loop, changed = asyncio.get_running_loop(), asyncio.Event()
-        for socket in self._endpoint_of:
+        sockets = [*self._endpoint_of, *self._monitors.values()]
+        for socket in sockets:
             loop.add_reader(socket.fileno(), changed.set)
         try:
             while not self._ready:
+                self._read_monitors()
                 self._ready.extend(s for s in self._endpoint_of if s.poll(0))
                 if not self._ready:
                     await changed.wait()
                     changed.clear()
         finally:
-            for socket in self._endpoint_of:
+            for socket in sockets:
                 loop.remove_reader(socket.fileno())
 
     async def __aiter__(self) -> AsyncIterator[Event]:

@@ -132,7 +132,8 @@ _LIMITS: Final = {"channels": (1, MAX_CHANNELS), "rate": (4000, 384000)}
 def encode(message: Message, pcm: bytes = b"") -> list[bytes]:
     """The two parts of a message."""
     header = {"v": VERSION, "type": message.type, **asdict(message)}
-    return [json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode(), pcm]
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":"))
+    return [text.encode("utf-8", "backslashreplace"), pcm]  # only a lone surrogate is no UTF-8
 
 
 def decode(parts: list[bytes]) -> tuple[Message, bytes]:

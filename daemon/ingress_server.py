@@ -189,6 +189,9 @@ class IngressServer:
             except AuricleError as err:
                 self.malformed_total += 1
                 self._reply(identity, Refusal(err.code, str(err)))
+            except Exception:  # one message's; those behind it are somebody else's
+                self.malformed_total += 1
+                log.exception("ingress: a message was dropped")
 
     def _handle(self, identity: bytes, message: Message, pcm: bytes, now_ns: int) -> None:
         if isinstance(message, Hello):

@@ -13,6 +13,7 @@ from auricle.daemon.bus import EventSink, NullPublisher
 from auricle.daemon.clips import ClipWriter
 from auricle.daemon.detectors import build_detectors
 from auricle.daemon.events import SAMPLE_RATE, Sequencer
+from auricle.daemon.resample import check_rate
 from auricle.daemon.ring import FloatArray, Span
 from auricle.daemon.sources.file import probe, read_blocks
 from auricle.daemon.stream import Shared, StreamPipeline
@@ -22,9 +23,18 @@ if TYPE_CHECKING:
     from auricle.models.engine import Engine
 
 
-def offline_shared(settings: Settings, engine: "Engine", sink: EventSink) -> Shared:
-    """Loads the models that the settings ask for, for any number of recordings."""
-    clips = ClipWriter(settings.clips, wait=True) if settings.clips.folder else None
+def offline_shared(
+    settings: Settings, engine: "Engine", sink: EventSink, *, keeps_clips: bool = False
+) -> Shared:
+    """Loads the models that the settings ask for, for any number of recordings.
+
+    Args:
+        settings: what is asked for.
+        engine: runs the models.
+        sink: takes the events.
+        keeps_clips: whether wake phrases go to the user's folder of clips, if there is one.
+    """
+    clips = ClipWriter(settings.clips, wait=True) if keeps_clips and settings.clips.folder else None
     return Shared(settings, engine, tuple(build_detectors(settings, engine)), sink, Sequencer(), clips)
 
 
@@ -40,9 +50,10 @@ def stream_file(path: Path, shared: Shared, name: str = "") -> float:
         Seconds of audio processed.
 
     Raises:
-        FormatError: the file is missing, empty, corrupt, or no audio.
+        FormatError: the file is missing, empty, corrupt, no audio, or at a rate beyond use.
     """
     rate = probe(path).rate
+    check_rate(rate, str(path), "resample it, to 16000 Hz at best")
     block_samples = max(1, rate * shared.settings.pipeline.chunk_ms // 1000)
     total = stream_blocks(read_blocks(path, block_samples), rate, shared, name or str(path))
     return total / rate

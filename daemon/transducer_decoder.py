@@ -90,7 +90,7 @@ class TransducerDecoder:
         return [draft], state
 
     def finish(self, utterance: Utterance, why: Endpoint, state: TransducerState) -> list[Draft]:
-        """All words; nothing if there are none."""
+        """All words; nothing if there are none and never were in a partial transcript."""
         words = [
             (
                 word.text.lower(),
@@ -100,9 +100,9 @@ class TransducerDecoder:
             )
             for word in self._search.words(state.search.best)
         ]
-        if not words:
+        if not words and not state.partials.published:
             return []
-        data = event_data.transcript_final(words, why)
+        data = event_data.transcript_final(words, why, utterance.start_sample, utterance.end_sample)
         return [Draft("transcript.final", utterance.end_sample, data, self._model.name)]
 
     def _sample(self, frame: int, utterance: Utterance, state: TransducerState) -> int:

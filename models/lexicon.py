@@ -176,11 +176,7 @@ def read_lexicon(path: Path) -> Entries:
         DataError: the file is not UTF-8, or a line has no word in lower case, no phones, or unknown ones.
     """
     entries: dict[str, tuple[Pronunciation, ...]] = {}
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read the pronunciations in {path}: {error}; expected UTF-8 text") from error
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(_text_of(path).splitlines(), start=1):
         word, *phones = line.split() or [""]
         if not word or word.startswith("#"):
             continue
@@ -193,6 +189,13 @@ def read_lexicon(path: Path) -> Entries:
             )
         entries[word] = (*entries.get(word, ()), tuple(phones))
     return entries
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read the pronunciations in {path}: {error}; expected UTF-8 text") from error
 
 
 def add_pronunciation(path: Path, entry: str) -> str:
@@ -215,7 +218,7 @@ def add_pronunciation(path: Path, entry: str) -> str:
             + (f" with unknown {', '.join(unknown)}; the phones are {' '.join(INDEX)}" if unknown else "")
         )
     line = " ".join((word, *phones))
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    text = _text_of(path) if path.exists() else ""
     if line not in text.splitlines():
         path.parent.mkdir(parents=True, exist_ok=True)
         separator = "" if not text or text.endswith("\n") else "\n"

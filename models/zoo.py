@@ -14,6 +14,11 @@ def shipped() -> list[str]:
     return sorted(path.stem for path in WEIGHTS.glob(f"*{SUFFIX}"))
 
 
+def is_shipped(name: str, cell: str) -> bool:
+    """Whether a model that came with the package goes by this name."""
+    return any((WEIGHTS / f"{stem}{SUFFIX}").is_file() for stem in (f"{name}-{cell}", name))
+
+
 def find_model(name: str, cell: str = "gru") -> Path:
     """Finds the file of a model.
 

@@ -1,10 +1,11 @@
-"""Figures of commands as Markdown, as plain values, and as a picture."""
+"""Figures of commands as Markdown and as a picture."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from auricle.pipelines.metrics import Interval
+from auricle.pipelines.report import percent
 
 
 def command_text(figures: Mapping[str, Any], made_up: bool) -> str:
@@ -53,16 +54,7 @@ def command_text(figures: Mapping[str, Any], made_up: bool) -> str:
 
 
 def _percent(value: Interval) -> str:
-    return f"{100 * value.value:.1f} [{100 * value.low:.1f}, {100 * value.high:.1f}] %"
-
-
-def plain(value: Any) -> Any:
-    """Turns intervals into what JSON can hold."""
-    if isinstance(value, Interval):
-        return value._asdict()
-    if isinstance(value, Mapping):
-        return {key: plain(entry) for key, entry in value.items()}
-    return [plain(entry) for entry in value] if isinstance(value, list) else value
+    return f"{percent(value)} %"
 
 
 def draw_commands(figures: Mapping[str, Any], path: Path) -> None:

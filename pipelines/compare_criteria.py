@@ -190,7 +190,7 @@ class CriteriaComparison:
         folder = self.out / "runs" / recipe.name
         trainer = Trainer(recipe, self.corpus, folder)
         trainer.resume()
-        while trainer.progress.step < recipe.training.steps:
+        while not trainer.is_finished:
             trainer.run(SLICE_MINUTES)
         return trainer
 

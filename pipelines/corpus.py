@@ -8,6 +8,7 @@ The splits are a promise: `train` to learn from, `dev` to choose with, `eval` to
 for training refuses `eval` outright.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -55,6 +56,11 @@ class Clip:
     def words(self) -> tuple[str, ...]:
         """The words spoken, from `text` or else from `label`."""
         return tuple((self.text or self.label).split())
+
+    @property
+    def speaker_or_id(self) -> str:
+        """Whose recordings are alike: the speaker's, or, where that is not known, this one alone."""
+        return self.speaker or f"clip {self.id}"
 
     @property
     def seconds(self) -> float:
@@ -140,7 +146,7 @@ class Corpus:
         return rooms
 
     def _decoded(self, shard: str) -> Path:
-        return self.work / "audio" / Path(shard).with_suffix(".npy")
+        return decoded_path(self.work, shard)
 
     def _decode(self, shard: str) -> Path:
         """Decodes one shard unless that was done before; the file appears whole or not at all."""
@@ -158,10 +164,26 @@ class Corpus:
             raise DataError(f"{source} has {rate} Hz, shape {samples.shape}; expected {SAMPLE_RATE} Hz mono")
         target.parent.mkdir(parents=True, exist_ok=True)
         # Two runs that share a work folder may decode the same shard at the same time.
-        partial = target.with_suffix(f".{os.getpid()}.partial.npy")
-        np.save(partial, samples)
-        partial.replace(target)
+        save_array(target, samples)
         return target
+
+
+def decoded_path(work: Path, shard: str) -> Path:
+    """Where the samples of a shard are kept: inside the work folder, wherever the shard lies."""
+    path = Path(shard)
+    if path.is_absolute() or ".." in path.parts:
+        path = Path("elsewhere", f"{hashlib.sha256(shard.encode()).hexdigest()[:12]}-{path.name}")
+    return work / "audio" / path.with_name(f"{path.name}.npy")
+
+
+def save_array(path: Path, values: Any) -> None:
+    """Writes an array whole or not at all: what was stopped, or found no room, is not taken for it."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial.npy")
+    try:
+        np.save(partial, values)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _is_newer(decoded: Path, source: Path) -> bool:

@@ -26,7 +26,7 @@ from auricle.pipelines.bigram import Bigram, count_bigram
 from auricle.pipelines.corpus import SAMPLE_RATE, Corpus
 from auricle.pipelines.decode_phones import SearchSettings, edit_distance, greedy, nearest_distance, search
 from auricle.pipelines.groups import Group, members
-from auricle.pipelines.metrics import Interval, bootstrap
+from auricle.pipelines.metrics import Interval, ratio, sums_by_block
 from auricle.pipelines.sounds import NoisePlanner, read_clip, speech_at_reference, split_noise
 from auricle.pipelines.streams import EndlessStream
 from auricle.pipelines.targets import HOP_SAMPLES, Floats
@@ -36,7 +36,7 @@ SEED = 50_000
 BATCH = 24
 TUNED_EVERY = 4
 """The search is tuned on every so many-th dev utterance."""
-LEAST_UTTERANCES = 10
+LEAST_UTTERANCES, LEAST_SPEAKERS = 10, 3
 """Groups with fewer get no figure."""
 BLANK_SHIFTS = (-2.0, -1.0, -0.5, 0.0)
 BIGRAM_WEIGHTS = (0.0, 0.3, 0.6, 1.0)
@@ -158,12 +158,10 @@ def add_noise(samples: Floats, noise: NoisePlanner, snr_db: float, seed: tuple[i
 
 
 def error_rate(judged: Sequence[Judged], wrong_phones: NDArray[np.int64]) -> Interval:
-    """Phone error rate, its interval by drawing speakers (clips, where speakers are not known) anew."""
-    names = [one.utterance.clip.speaker or one.utterance.clip.id for one in judged]
-    blocks = np.unique(names, return_inverse=True)[1]
-    wrong = np.bincount(blocks, wrong_phones)
-    spoken = np.bincount(blocks, [len(one.utterance.labels) for one in judged])
-    return bootstrap(lambda rows: float(wrong[rows].sum() / spoken[rows].sum()), len(wrong))
+    """Phone error rate, its interval by the spread between speakers (clips, where those are not known)."""
+    spoken = [len(one.utterance.labels) for one in judged]
+    speakers = [one.utterance.clip.speaker_or_id for one in judged]
+    return ratio(*sums_by_block(speakers, wrong_phones, spoken)).interval(least=0.0)
 
 
 class Row(NamedTuple):
@@ -198,7 +196,11 @@ def judge(path: Path, corpus: Corpus, split: str, snrs_db: Sequence[float] = (SN
     utterances = model.utterances(split)
     clips = [one.clip for one in utterances]
     whole = {name: [n for n, clip in enumerate(clips) if clip.set == name] for name in model.sets}
-    groups = {group: own for group, own in members(clips).items() if len(own) >= LEAST_UTTERANCES}
+    groups = {
+        group: own
+        for group, own in members(clips).items()
+        if len(own) >= LEAST_UTTERANCES and len({clips[n].speaker_or_id for n in own}) >= LEAST_SPEAKERS
+    }
     noise = split_noise(corpus, split, AcousticData().noise)
     found = Findings([], [], settings, model.spec)
     for snr_db in (None, *snrs_db):

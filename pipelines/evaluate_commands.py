@@ -24,7 +24,7 @@ from auricle.models.decoding.word_network import FINAL, START, Tag, WordNetwork
 from auricle.models.lexicon import Lexicon, normalise
 from auricle.pipelines.command_trials import Trial, Trials
 from auricle.pipelines.corpus import SAMPLE_RATE, Corpus
-from auricle.pipelines.metrics import proportion, rate_per_hour
+from auricle.pipelines.metrics import rate_per_hour, share_by_block
 from auricle.pipelines.sounds import NoisePlanner
 from auricle.pipelines.targets import Floats
 from auricle.pipelines.through_stream import lay_out, stream_events
@@ -66,19 +66,19 @@ def judge(laid: Sequence[Laid], events: Sequence[Event]) -> dict[str, Any]:
     for event in events:
         place = int(np.searchsorted(starts, event["data"]["end_sample"], side="right")) - 1
         owned[max(0, place)].append(event)
-    right = intents = heard = 0
-    delays = []
+    right, intents, heard, delays = [], [], [], []
     for one, own in zip(laid, owned, strict=True):
-        heard += bool(own)
-        if len(own) == 1 and own[0]["data"]["intent"] == one.trial.intent:
-            intents += 1
-            right += own[0]["data"]["slots"] == dict(one.trial.slots)
+        heard.append(bool(own))
+        intents.append(len(own) == 1 and own[0]["data"]["intent"] == one.trial.intent)
+        right.append(intents[-1] and own[0]["data"]["slots"] == dict(one.trial.slots))
+        if intents[-1]:
             delays.append((own[0]["sample"] - one.speech_end) / SAMPLE_RATE)
+    speakers = [one.trial.clip.speaker_or_id for one in laid]
     return {
         "commands": len(laid),
-        "all_right": proportion(right, len(laid)),
-        "intent_right": proportion(intents, len(laid)),
-        "any_event": proportion(heard, len(laid)),
+        "all_right": share_by_block(right, speakers),
+        "intent_right": share_by_block(intents, speakers),
+        "any_event": share_by_block(heard, speakers),
         "delay_p50_s": float(np.median(delays)) if delays else None,
         "delay_p95_s": float(np.percentile(delays, 95)) if delays else None,
     }
@@ -154,17 +154,16 @@ def beside(
     recogniser: Recogniser, network: WordNetwork, stream: Floats, laid: Sequence[Laid]
 ) -> dict[str, Any]:
     """The same recordings for another recogniser, cut out with half a second around them."""
-    started, right, length = time.process_time(), 0, 0
+    started, right, length = time.process_time(), [], 0
     for one in laid:
         cut = stream[max(0, one.start_sample - SAMPLE_RATE // 2) : one.end_sample + SAMPLE_RATE // 2]
         length += len(cut)
         meant = understand(network, recogniser(cut))
-        right += meant is not None and (meant.intent, dict(meant.slots)) == (
-            one.trial.intent,
-            dict(one.trial.slots),
-        )
+        wanted = (one.trial.intent, dict(one.trial.slots))
+        right.append(meant is not None and (meant.intent, dict(meant.slots)) == wanted)
     used_s = time.process_time() - started
-    return {"all_right": proportion(right, len(laid)), "cost": used_s / (length / SAMPLE_RATE)}
+    speakers = [one.trial.clip.speaker_or_id for one in laid]
+    return {"all_right": share_by_block(right, speakers), "cost": used_s / (length / SAMPLE_RATE)}
 
 
 def search_cost(grammar: str) -> dict[str, float]:

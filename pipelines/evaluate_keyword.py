@@ -18,7 +18,7 @@ from auricle.pipelines.corpus import SAMPLE_RATE, Corpus
 from auricle.pipelines.decide import THRESHOLD, events, word_scores
 from auricle.pipelines.dev import lay_out, posteriors, stream_features, to_twelve
 from auricle.pipelines.keyword_data import WordPlanner
-from auricle.pipelines.metrics import Interval, proportion, rate_per_hour
+from auricle.pipelines.metrics import Interval, rate_per_hour, share_by_block
 from auricle.pipelines.recipe import load_recipe
 from auricle.pipelines.sounds import noise_level_db, read_clip, to_reference
 from auricle.pipelines.streams import Piece, Placed
@@ -43,6 +43,14 @@ class Heard(NamedTuple):
     """Where each word comes from."""
     levels_db: tuple[float, ...] = ()
     """How loud each was recorded, dB full scale."""
+    speakers: tuple[str, ...] = ()
+    """Who says each; () for somebody else every time."""
+
+    def share(self, right: Any, of: Any = None) -> Interval:
+        """How many words, or of those `of` marks, are right; words of one speaker are alike."""
+        names = np.array(self.speakers or range(len(self.placed))).astype(str)
+        kept = np.ones(len(names), bool) if of is None else np.asarray(of, bool)
+        return share_by_block(np.asarray(right, bool)[kept], names[kept].tolist())
 
 
 class Operating(NamedTuple):
@@ -92,7 +100,11 @@ class KeywordJudge:
             pieces.append(Piece(np.concatenate([samples, gap]), NO_TARGETS, clips[index].label))
         samples_, placed = lay_out(pieces, 1)
         return Heard(
-            self.hear(samples_), placed, tuple(clips[index].clip.set for index in order), tuple(levels)
+            self.hear(samples_),
+            placed,
+            tuple(clips[index].clip.set for index in order),
+            tuple(levels),
+            tuple(clips[index].clip.speaker_or_id for index in order),
         )
 
     def sentences(self) -> tuple[NDArray[np.float32], float]:
@@ -127,14 +139,14 @@ def accuracy(heard: Heard, frame_samples: int) -> dict[str, Any]:
     table = np.zeros((len(LABELS), len(LABELS)), int)
     np.add.at(table, (truth, found), 1)
     by_class = {
-        LABELS[label]: proportion(int(table[label, label]), int(table[label].sum()))
+        LABELS[label]: heard.share(found == label, truth == label)
         for label in range(len(LABELS))
         if table[label].any()
     }
     return {
         "clips": len(truth),
-        "accuracy_12": proportion(int((truth12 == found12).sum()), len(truth)),
-        "accuracy_22": proportion(int((truth == found).sum()), len(truth)),
+        "accuracy_12": heard.share(truth12 == found12),
+        "accuracy_22": heard.share(truth == found),
         "by_class": by_class,
         "confusion": table,
     }
@@ -149,22 +161,21 @@ def event_accuracy(heard: Heard, frame_samples: int, threshold: float = THRESHOL
     reported = events(heard.posterior[0], frame_samples, threshold)
     times = np.array([frame * frame_samples for frame, _, _ in reported])
     labels = np.array([label for _, label, _ in reported])
-    right = {"keywords": 0, "others": 0}
-    count = {"keywords": 0, "others": 0}
+    kinds, right = [], []
     taken = np.zeros(len(times), bool)
     for place in heard.placed:
         here = (times >= place.start_sample) & (times < place.end_sample + 3200) & ~taken
         own = labels[here]
         kind = "others" if place.note in (SILENCE_INDEX, UNKNOWN_INDEX) else "keywords"
-        count[kind] += 1
+        kinds.append(kind)
         inside = here & (times < place.end_sample)
         if kind == "keywords":
-            right[kind] += bool((own == place.note).any() and not (labels[inside] != place.note).any())
+            right.append(bool((own == place.note).any() and not (labels[inside] != place.note).any()))
             taken |= here & (labels == place.note)
         else:
-            right[kind] += not inside.any()
+            right.append(not inside.any())
         taken |= inside
-    return {kind: proportion(right[kind], count[kind]) for kind in right}
+    return {kind: heard.share(right, np.array(kinds) == kind) for kind in ("keywords", "others")}
 
 
 def false_alarms(posterior: NDArray[np.float32], hours: float, frame_samples: int) -> dict[float, Interval]:
@@ -193,10 +204,7 @@ def by_group(heard: Heard, groups: Sequence[str], frame_samples: int) -> dict[st
     """
     truth, found = word_scores(heard.posterior, heard.placed, frame_samples)
     names = np.array(groups)
-    return {
-        name: proportion(int((truth == found)[names == name].sum()), int((names == name).sum()))
-        for name in sorted(set(groups))
-    }
+    return {name: heard.share(truth == found, names == name) for name in sorted(set(groups))}
 
 
 def level_group(level_db: float) -> str:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from auricle.configs.errors import DataError
 from auricle.pipelines.corpus import SAMPLE_RATE, Clip, Corpus
-from auricle.pipelines.metrics import Interval, bootstrap
+from auricle.pipelines.metrics import Interval, ratio, sums_by_block
 from auricle.pipelines.sounds import NoisePlanner
 from auricle.pipelines.targets import Floats
 from auricle.pipelines.through_stream import lay_out, stream_events
@@ -117,7 +117,7 @@ def sphinx() -> Callable[[Floats], Words]:
 
 
 def word_error_rate(clips: Sequence[Clip], found: Sequence[Words]) -> tuple[Interval, int]:
-    """Word error rate, its interval by drawing speakers (clips, if they are not known), and words said."""
+    """Word error rate, its interval by the spread between speakers (clips, if unknown), and words said."""
     import jiwer
 
     wrong, said = [], []
@@ -126,10 +126,8 @@ def word_error_rate(clips: Sequence[Clip], found: Sequence[Words]) -> tuple[Inte
         counts = jiwer.process_words(wanted, " ".join(words))
         wrong.append(counts.substitutions + counts.deletions + counts.insertions)
         said.append(len(wanted.split()))
-    blocks = np.unique([clip.speaker or clip.id for clip in clips], return_inverse=True)[1]
-    errors, totals = np.bincount(blocks, wrong), np.bincount(blocks, said)
-    rate = bootstrap(lambda rows: float(errors[rows].sum() / totals[rows].sum()), len(totals))
-    return rate, int(sum(said))
+    rate = ratio(*sums_by_block([clip.speaker_or_id for clip in clips], wrong, said))
+    return rate.interval(least=0.0), int(sum(said))
 
 
 def evaluate_transcripts(

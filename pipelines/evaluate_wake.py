@@ -7,7 +7,7 @@ Shape letters: B streams, N samples, J output frames, P phrases, W windows.
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,9 +20,11 @@ from auricle.models.decoding.spotting import Spotter, Wanted
 from auricle.models.decoding.verifier import Verifier
 from auricle.models.decoding.ways import ways_of
 from auricle.models.lexicon import Lexicon
+from auricle.pipelines.acoustic_data import AcousticData
 from auricle.pipelines.corpus import SAMPLE_RATE, Corpus
 from auricle.pipelines.evaluate_verifier import fit_split, verified_scores, without_split
-from auricle.pipelines.metrics import Interval, proportion, rate_per_hour
+from auricle.pipelines.metrics import Interval, rate_per_hour, ratio, share_by_block, sums_by_block
+from auricle.pipelines.report import plain
 from auricle.pipelines.wake_streams import GAP_SAMPLES, Ear, in_noise, recorded_noise, scan
 from auricle.pipelines.wake_trials import POSITIVES, Trials, is_other_speech, text_of
 
@@ -40,6 +42,7 @@ class Outcome(NamedTuple):
     """What one detector scored for one phrase in one condition."""
 
     own: Array  # highest score in each of its own recordings
+    speakers: tuple[str, ...]  # of those
     others: Array  # highest score of each window that holds none of it, falling
     hours: float  # of those windows
 
@@ -58,7 +61,7 @@ def outcomes(scores: Mapping[str, Array], trials: Trials, frame_samples: int) ->
     found = {}
     late = round(LATE_S * SAMPLE_RATE)
     for phrase, values in scores.items():
-        own, free = [], np.ones(values.shape, bool)
+        own, speakers, free = [], [], np.ones(values.shape, bool)
         for place in trials.placed:
             if is_other_speech(place.note):
                 continue
@@ -66,7 +69,8 @@ def outcomes(scores: Mapping[str, Array], trials: Trials, frame_samples: int) ->
             free[place.stream, first : (place.end_sample + late) // frame_samples + 1] = False
             if text_of(place.note) == phrase:
                 own.append(float(values[place.stream, first : last // frame_samples + 1].max()))
-        found[phrase] = _outcome(own, values, free, frame_samples)
+                speakers.append(place.note.speaker_or_id)
+        found[phrase] = _outcome(own, speakers, values, free, frame_samples)
     return found
 
 
@@ -75,25 +79,33 @@ def by_phrase(scores: Array, phrases: Sequence[str]) -> dict[str, Array]:
     return {phrase: scores[..., number] for number, phrase in enumerate(phrases)}
 
 
-def _outcome(own: Sequence[float], scores: Array, free: NDArray[np.bool_], frame_samples: int) -> Outcome:
+def _outcome(
+    own: Sequence[float],
+    speakers: Sequence[str],
+    scores: Array,
+    free: NDArray[np.bool_],
+    frame_samples: int,
+) -> Outcome:
     windows = scores.shape[1] // WINDOW_FRAMES
     shape = (len(scores), windows, WINDOW_FRAMES)
     usable = free[:, : windows * WINDOW_FRAMES].reshape(shape)
     others = np.where(usable, scores[:, : windows * WINDOW_FRAMES].reshape(shape), -np.inf).max(2)
     hours = float(free.sum()) * frame_samples / SAMPLE_RATE / 3600
     ordered = -np.sort(-others[np.isfinite(others)])
-    return Outcome(np.array(own, np.float32), ordered.astype(np.float32), hours)
+    return Outcome(np.array(own, np.float32), tuple(speakers), ordered.astype(np.float32), hours)
 
 
 def mean_misses(found: Iterable[Outcome], rate: float) -> Interval:
-    """Misses, mean over phrases; the interval draws recordings of each phrase anew."""
+    """Misses, mean over these very phrases; the interval is by the spread between those who say them.
+
+    Who says several phrases counts once: every speaker's share of the mean is one block.
+    """
+    found = list(found)
     missed = [outcome.missed(rate) for outcome in found]
-    rng = np.random.default_rng(0)
-    draws = [
-        np.mean([rows[rng.integers(len(rows), size=len(rows))].mean() for rows in missed]) for _ in range(300)
-    ]
-    low, high = np.percentile(draws, (2.5, 97.5))
-    return Interval(float(np.mean([rows.mean() for rows in missed])), float(low), float(high))
+    speakers = [speaker for outcome in found for speaker in outcome.speakers]
+    weights = np.concatenate([np.full(len(rows), 1 / (len(missed) * len(rows))) for rows in missed])
+    parts, totals = sums_by_block(speakers, weights * np.concatenate(missed), weights)
+    return ratio(parts, totals).interval(least=0.0)
 
 
 class Promise(NamedTuple):
@@ -133,6 +145,7 @@ def keep_promise(
             found, state = spotter.step(row, number * frame_samples, state)
             hits += [(stream, hit.phrase, number * frame_samples) for hit in found]
     heard: dict[int, list[bool]] = defaultdict(list)
+    speakers: dict[int, list[str]] = defaultdict(list)
     delays, right, other_s = [], set(), 0.0
     late = round(LATE_S * SAMPLE_RATE)
     for place in trials.placed:
@@ -149,11 +162,14 @@ def keep_promise(
             continue
         inside = [hit for hit in here if hit[1] == phrase]
         heard[phrase].append(bool(inside))
+        speakers[phrase].append(place.note.speaker_or_id)
         ends = place.note.details.get("wake_end")
         if inside and ends:
             delays.append((inside[0][2] - place.start_sample) / SAMPLE_RATE - float(ends))
     wrong = [sum(hit[1] == phrase for hit in set(hits) - right) for phrase in range(len(wanted))]
-    misses = [proportion(heard[phrase].count(False), len(heard[phrase])) for phrase in range(len(wanted))]
+    misses = [
+        share_by_block([not one for one in heard[phrase]], speakers[phrase]) for phrase in range(len(wanted))
+    ]
     return Promise(misses, wrong, [trials.hours - other_s / 3600] * len(wanted), delays)
 
 
@@ -207,6 +223,8 @@ def evaluate_wake(
         noise = recorded_noise(corpus, split, trials.samples.shape)
         heard[f"{SNR_DB:.0f} dB"] = in_noise(trials.samples, noise, SNR_DB)
     figures: dict[str, Any] = {"model": f"{path.stem}@{ear.digest}", "conditions": {}}
+    learnt = times_learnt(corpus, trials.phrases) if corpus else {}
+    groups = grouped(trials.phrases, learnt)
     for condition, samples in heard.items():
         log_probs = ear.hear(samples)
         own = by_phrase(scan(log_probs, search)[0], trials.phrases)
@@ -221,12 +239,32 @@ def evaluate_wake(
             detectors[f"Auricle, fitted to {fit}"] = outcomes(looked_at, trials, frame)
             promises["fitted"] = keep_promise(log_probs, trials, background, frame, verifiers)
         figures["conditions"][condition] = {
-            "detectors": {name: _table(found) for name, found in detectors.items()},
+            "detectors": {name: _table(found, groups) for name, found in detectors.items()},
             **{name: _promise_table(promise, trials) for name, promise in promises.items()},
         }
         figures["cost"] = search_cost(background, trials.phrases, log_probs[0], ear.frame_s)
-    figures |= {"phrases": list(trials.phrases), "hours": trials.hours}
+    figures |= {"phrases": list(trials.phrases), "hours": trials.hours, "learnt": learnt, "groups": groups}
     return figures
+
+
+def times_learnt(corpus: Corpus, phrases: Sequence[str]) -> dict[str, int]:
+    """In how many recordings of the train split, which acoustic models learn from, each phrase is said."""
+    texts = [
+        f" {' '.join(clip.words)} "
+        for name in AcousticData().sets
+        if (corpus.data / name).is_dir()
+        for clip in corpus.clips(name, "train")
+    ]
+    return {phrase: sum(f" {phrase} " in text for text in texts) for phrase in phrases}
+
+
+def grouped(phrases: Sequence[str], learnt: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
+    """All phrases, and, where only some are in the training data, those that are and those that are not."""
+    known = tuple(phrase for phrase in phrases if learnt.get(phrase))
+    new = tuple(phrase for phrase in phrases if not learnt.get(phrase))
+    return {"all": tuple(phrases)} | (
+        {"never in training": new, "in training": known} if known and new else {}
+    )
 
 
 def _fit(ear: Ear, corpus: Corpus, background: Background, trials: Trials, count: int) -> dict[str, Verifier]:
@@ -236,8 +274,8 @@ def _fit(ear: Ear, corpus: Corpus, background: Background, trials: Trials, count
     return fit_split(ear, corpus, without_split(background, trials.placed[0].note.split), said, count)
 
 
-def _table(found: Mapping[str, Outcome]) -> dict[str, Any]:
-    table: dict[str, Any] = {"phrases": {}, "mean": {}}
+def _table(found: Mapping[str, Outcome], groups: Mapping[str, Collection[str]]) -> dict[str, Any]:
+    table: dict[str, Any] = {"phrases": {}, "means": {}}
     for text, outcome in found.items():
         table["phrases"][text] = {
             "recordings": len(outcome.own),
@@ -245,13 +283,14 @@ def _table(found: Mapping[str, Outcome]) -> dict[str, Any]:
             "misses": {str(rate): plain(_misses(outcome, rate)) for rate in RATES},
             "det": det_points(outcome),
         }
-    table["mean"] = {str(rate): plain(mean_misses(found.values(), rate)) for rate in RATES}
+    for name, phrases in groups.items():
+        if of_these := [outcome for text, outcome in found.items() if text in phrases]:
+            table["means"][name] = {str(rate): plain(mean_misses(of_these, rate)) for rate in RATES}
     return table
 
 
 def _misses(outcome: Outcome, rate: float) -> Interval:
-    missed = outcome.missed(rate)
-    return proportion(int(missed.sum()), len(missed))
+    return share_by_block(outcome.missed(rate), outcome.speakers)
 
 
 def det_points(outcome: Outcome, most: int = 60) -> list[tuple[float, float]]:
@@ -277,8 +316,3 @@ def _promise_table(promise: Promise, trials: Trials) -> dict[str, Any]:
         p50, p95 = np.percentile(promise.delays_s, (50, 95))
         table["delay_s"] = {"p50": float(p50), "p95": float(p95), "count": len(promise.delays_s)}
     return table
-
-
-def plain(value: Interval) -> dict[str, float]:
-    """An interval as JSON holds it."""
-    return value._asdict()

@@ -108,7 +108,7 @@ def _bars(
     """Draws horizontal bars with intervals: a block for each label, a bar for each series in it."""
     height = 0.8 / len(series)
     for number, (name, colour) in enumerate(zip(series, _colours(len(series)), strict=True)):
-        value, low, high = (scale * np.array([one[key] for one in series[name]]) for key in _ENDS)
+        value, low, high = (scale * np.array([one[key] for one in series[name]], float) for key in _ENDS)
         place = np.arange(len(labels)) + (number - (len(series) - 1) / 2) * height
         axes.barh(place, value, height, color=colour, label=name)
         spread = np.maximum(0.0, [value - low, high - value])

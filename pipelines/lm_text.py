@@ -2,8 +2,10 @@
 
 import gzip
 import json
+import logging
 import re
 import unicodedata
+import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from numpy.typing import NDArray
 
 from auricle.configs.errors import DataError
 from auricle.models.lexicon import LARGEST_NUMBER, ONES, number_words
+
+logger = logging.getLogger(__name__)
 
 START = re.compile(r"\*\*\* ?START OF.{0,200}?\*\*\*", re.S)
 END = re.compile(r"\*\*\* ?END OF|\nEnd of (?:the )?Project Gutenberg")
@@ -30,7 +34,12 @@ TABLE = bytes(byte if byte in LETTERS else ord("\n") if byte in b".!?" else ord(
 QUOTES = re.compile(rb"(?<![a-z])'+|'+(?![a-z])")
 YEARS = range(1100, 2000)
 ENGLISH_SHARE = 0.03
-"""Texts in which "the" and "and" are rarer than this are not English prose."""
+LEAST_TO_TELL = 2000
+"""Texts of so many words and more in which "the" and "and" are rarer than this are not English prose."""
+LIKE = str.maketrans(
+    {"\u2019": "'", "\u2013": " ", "\u2014": " ", "\u2026": ".", "æ": "ae", "œ": "oe", "ß": "ss", "ø": "o"}
+)
+"""What letters and signs that are not ASCII become; accents are taken off, all else becomes a blank."""
 SHARED_WORDS = 6
 """A sentence that has so many words in a row in common with a held-out text is left out."""
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
@@ -44,8 +53,11 @@ def spoken_number(digits: str) -> list[str]:
     number = int(digits)
     if digits[0] == "0" or number > LARGEST_NUMBER:
         return [ONES[int(digit)] for digit in digits]
-    if len(digits) == 4 and number in YEARS and number % 100 >= 10:
-        return [*number_words(number // 100), *number_words(number % 100)]
+    if len(digits) == 4 and number in YEARS:
+        century, year = number_words(number // 100), number % 100
+        if not year:
+            return [*century, "hundred"]
+        return [*century, *(["oh"] if year < 10 else []), *number_words(year)]
     return number_words(number)
 
 
@@ -57,35 +69,53 @@ def sentences(text: str) -> list[str]:
     """
     start, end = START.search(text), END.search(text)
     text = text[start.end() if start else 0 : end.start() if end else None].lower()
-    text = unicodedata.normalize("NFKD", text.replace("\u2019", "'").replace("\u2014", " "))
+    text = unicodedata.normalize("NFKD", text.translate(LIKE))
     for pattern, spoken in PATTERNS:
         text = pattern.sub(spoken, text)
     text = re.sub(r"[\u0300-\u036f\u201c\u201d\u2018]", "", text)
-    plain = QUOTES.sub(b"", text.encode("ascii", "replace").translate(TABLE))
+    text = "".join(letter if letter.isascii() else " " for letter in text)
+    plain = QUOTES.sub(b"", text.encode("ascii").translate(TABLE))
     return [" ".join(words) for line in plain.decode().split("\n") if (words := line.split())]
 
 
 def read_text(path: Path) -> list[str]:
-    """The sentences of a text file (.txt or .txt.gz); none if it is not English.
+    """The sentences of a text file (.txt or .txt.gz); none, with a warning, of long ones not English.
 
     Raises:
         DataError: it cannot be read.
     """
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"cannot read the text {path}: {error}") from error
-    text = raw.decode("utf-8", "replace").replace("\r", "")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        text = raw.decode("cp1252", "replace")
+    text = text.replace("\r", "")
     words = text.lower().split()
-    if not words or (words.count("the") + words.count("and")) / len(words) < ENGLISH_SHARE:
+    if len(words) >= LEAST_TO_TELL and (words.count("the") + words.count("and")) / len(words) < ENGLISH_SHARE:
+        logger.warning("%s is left out: it does not look like English prose", path)
         return []
     return sentences(text)
 
 
 def manifest_texts(manifests: Iterable[Path]) -> list[str]:
-    """The different texts of some manifests, in order."""
-    lines = [line for path in manifests for line in path.read_text(encoding="utf-8").splitlines()]
-    return list(dict.fromkeys(text for line in lines if (text := json.loads(line).get("text"))))
+    """The different texts of some manifests, in order.
+
+    Raises:
+        DataError: a line is no JSON object.
+    """
+    texts: dict[str, None] = {}
+    for path in manifests:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            try:
+                text = json.loads(line).get("text")
+            except (json.JSONDecodeError, AttributeError) as error:
+                raise DataError(f"{path}, line {number}: expected a JSON object, got: {line[:60]}") from error
+            if text:
+                texts[text] = None
+    return list(texts)
 
 
 def held_out_texts(data: Path) -> list[str]:
@@ -116,7 +146,7 @@ def without_held_out(found: list[str], held_out: Iterable[str]) -> list[str]:
 def _runs(texts: list[str], numbers: dict[str, int]) -> tuple[NDArray[np.uint64], Ints]:
     """A hash of every run of `SHARED_WORDS` known words, and the number of the text that holds it."""
     rows = [[numbers.get(word, 0) for word in text.split()] for text in texts]
-    lengths = np.array([len(row) for row in rows])
+    lengths = np.array([len(row) for row in rows], np.int64)
     words = np.fromiter((number for row in rows for number in row), np.int64, int(lengths.sum()))
     owner = np.repeat(np.arange(len(rows)), lengths)
     count = max(0, len(words) - SHARED_WORDS + 1)

@@ -4,7 +4,8 @@ Shape letters: T frames, N trials.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from math import isnan
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +21,29 @@ class Interval(NamedTuple):
     high: float
 
     def __str__(self) -> str:
-        """For tables: value and interval."""
-        return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
+        """For tables: value and interval; without one where a single speaker tells nothing of others."""
+        return f"{self.value:.4f}" + ("" if isnan(self.low) else f" [{self.low:.4f}, {self.high:.4f}]")
+
+
+class Estimate(NamedTuple):
+    """A figure, the variance of its error, and how many degrees of freedom tell that variance."""
+
+    value: float
+    variance: float
+    freedom: float
+
+    def interval(self, least: float = -np.inf) -> Interval:
+        """By Student's t, whose tails are long where few speakers tell the spread; NaN where one does.
+
+        Args:
+            least: the figure cannot be lower.
+        """
+        from scipy.stats import t
+
+        if self.freedom <= 0:
+            return Interval(self.value, np.nan, np.nan)
+        half = float(t.ppf(0.975, self.freedom)) * self.variance**0.5
+        return Interval(self.value, max(least, self.value - half), self.value + half)
 
 
 def roc_auc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
@@ -68,13 +90,70 @@ def roc_curve(
 
 
 def proportion(hits: int, trials: int) -> Interval:
-    """A share with its Wilson interval."""
-    if not trials:
+    """A share of trials that have nothing to do with each other, with its Wilson interval."""
+    return _wilson(hits / trials, trials, Z_95) if trials else Interval(float("nan"), 0.0, 1.0)
+
+
+def _wilson(share: float, trials: float, z: float) -> Interval:
+    centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
+    half = z / (1 + z**2 / trials) * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
+    return Interval(share, max(0.0, float(centre - half)), min(1.0, float(centre + half)))
+
+
+def share_by_block(right: Sequence[bool] | NDArray[np.bool_], blocks: Sequence[str]) -> Interval:
+    """A share of trials of which those of one block (a speaker) are alike.
+
+    Wilson's interval for as many trials as would tell as much if they were independent (Rao and Scott, 1992),
+    with Student's t for the spread between blocks.
+
+    Args:
+        right: whether each trial counts, N of them.
+        blocks: the block of each.
+
+    Returns:
+        Bounds are NaN where all trials are of one block, which tells nothing of others.
+    """
+    from scipy.stats import t
+
+    if not len(right):
         return Interval(float("nan"), 0.0, 1.0)
-    share, z2 = hits / trials, Z_95**2
-    centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
-    half = Z_95 / (1 + z2 / trials) * np.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2))
-    return Interval(share, float(centre - half), float(centre + half))
+    hits, sizes = sums_by_block(blocks, right, np.ones(len(right)))
+    found = ratio(hits, sizes)
+    if len(sizes) == 1:
+        return found.interval()
+    alone = found.value * (1 - found.value) / len(right)
+    effect = max(1.0, found.variance / alone) if alone > 0 else 1.0
+    return _wilson(found.value, len(right) / effect, float(t.ppf(0.975, found.freedom)))
+
+
+def sums_by_block(blocks: Sequence[str], *values: Any) -> list[NDArray[np.float64]]:
+    """Sums of values, each `(N,)`, for every block that the names, N of them, tell apart."""
+    place = np.unique(list(blocks), return_inverse=True)[1]
+    sums = [np.bincount(place, weights=np.asarray(value, np.float64)) for value in values]
+    return [one.astype(np.float64) for one in sums]
+
+
+def ratio(parts: NDArray[np.float64], totals: NDArray[np.float64]) -> Estimate:
+    """The sum of parts by that of totals, such as errors by words; its spread is that between blocks.
+
+    Args:
+        parts: of each block, `(B,)`.
+        totals: of each block, `(B,)`.
+    """
+    count, whole = len(totals), float(totals.sum())
+    value = float(parts.sum()) / whole
+    spread = float(np.square(parts - value * totals).sum()) * count / max(1, count - 1)
+    return Estimate(value, spread / whole**2, count - 1)
+
+
+def mean_of(estimates: Sequence[Estimate]) -> Estimate:
+    """The mean of figures that have nothing to do with each other (Welch and Satterthwaite's freedom)."""
+    variances = [one.variance / len(estimates) ** 2 for one in estimates]
+    told = [(variance, one.freedom) for variance, one in zip(variances, estimates, strict=True) if variance]
+    freedom = sum(variances) ** 2 / sum(v**2 / f for v, f in told) if told else np.inf
+    if min(one.freedom for one in estimates) == 0:
+        freedom = 0.0  # one of them has a spread that nobody knows
+    return Estimate(float(np.mean([one.value for one in estimates])), sum(variances), freedom)
 
 
 def rate_per_hour(events: int, hours: float) -> Interval:

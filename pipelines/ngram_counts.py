@@ -218,6 +218,8 @@ def _backoff(groups: Ints, probability: Reals, shorter: Reals, count: int) -> Re
 
 def _largest(gains: Reals, count: int) -> NDArray[np.bool_]:
     """Marks the entries with the largest gains, none below zero."""
+    if not count:
+        return np.zeros(len(gains), bool)
     if count < len(gains):
         threshold = np.partition(gains, len(gains) - count)[len(gains) - count]
         return np.asarray((gains >= threshold) & (gains >= 0))

@@ -20,7 +20,7 @@ import soxr
 from rich.progress import track
 
 from auricle.configs.errors import DataError
-from auricle.pipelines.corpus import SAMPLE_RATE, Clip, Samples, read_manifest
+from auricle.pipelines.corpus import SAMPLE_RATE, Clip, Samples, decoded_path, read_manifest, save_array
 
 logger = logging.getLogger(__name__)
 
@@ -80,13 +80,13 @@ def gather(folder: Path, words: Sequence[str], work: Path) -> OwnRecordings:
     state = [(str(one.path.relative_to(folder)), *one[1:], *_stamp(one.path)) for one in found]
     digest = hashlib.sha256(repr(state).encode()).hexdigest()[:12]
     shard = f"{SET}-{digest}/recordings.flac"
-    decoded = work / "audio" / Path(shard).with_suffix(".npy")
+    decoded = decoded_path(work, shard)
     lengths = decoded.with_name("lengths.npy")
     if not (decoded.exists() and lengths.exists()):
         audio = _read_all(found)
         decoded.parent.mkdir(parents=True, exist_ok=True)
-        np.save(decoded, np.concatenate(audio))
-        np.save(lengths, [len(samples) for samples in audio])
+        save_array(decoded, np.concatenate(audio))
+        save_array(lengths, [len(samples) for samples in audio])
     clips = _clips(found, np.load(lengths), shard, folder)
     spoken = [clip for clip in clips if clip.label != NOISE]
     train, dev = divide(spoken, words)

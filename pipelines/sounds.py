@@ -50,10 +50,19 @@ def noise_source(clip: Clip) -> str:
 def noise_clips(corpus: Corpus, sets: Sequence[str], part: str, *, voices: bool = False) -> list[Clip]:
     """Lists noise, without what holds speech unless `voices`.
 
-    There is no dev split of noise: `part` "train" and "dev" share the train split, source by source.
+    There is no dev split of noise: `part` "train" and "dev" share the train split, source by source. Of
+    "eval" those are left out that were cut from a recording of which another piece is in train.
     """
-    kept = [] if part != "eval" else [clip for name in sets for clip in corpus.clips(name, "eval")]
-    for clip in (clip for name in sets for clip in corpus.clips(name, "train") if part != "eval"):
+    learnt = [clip for name in sets for clip in corpus.clips(name, "train")]
+    if part == "eval":
+        known = {noise_source(clip) for clip in learnt}
+        kept = [
+            clip for name in sets for clip in corpus.clips(name, "eval") if noise_source(clip) not in known
+        ]
+        learnt = []
+    else:
+        kept = []
+    for clip in learnt:
         is_dev = zlib.crc32(noise_source(clip).encode()) % DEV_SOURCES == 0
         if is_dev == (part == "dev") and clip.id not in (MISLABELLED if voices else VOICES):
             kept.append(clip)

@@ -5,7 +5,9 @@ Engines: espeak-ng (accents times variants), flite and festival, whichever are i
 The result lies in the work folder like a decoded set of the corpus, named `synthetic`.
 """
 
+import hashlib
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -20,7 +22,7 @@ import soxr
 from rich.progress import track
 
 from auricle.configs.errors import DataError
-from auricle.pipelines.corpus import SAMPLE_RATE, Clip, read_manifest
+from auricle.pipelines.corpus import SAMPLE_RATE, Clip, decoded_path, read_manifest, save_array
 from auricle.pipelines.targets import Floats, find_word, hop_levels_db
 
 SET = "synthetic"
@@ -127,11 +129,13 @@ def synthesise(work: Path, wanted: Mapping[str, int], seed: int) -> list[Clip]:
     Returns:
         Clips that `Corpus.audio` can read, each with the word as `label` and the voice as `speaker`.
     """
-    folder = work / "audio" / SET
-    manifest, shard, request = folder / "train.jsonl", folder / "train-000.npy", folder / "request.json"
-    asked = json.dumps({"wanted": dict(sorted(wanted.items())), "seed": seed})
-    if not (manifest.exists() and request.exists() and request.read_text() == asked):
-        folder.mkdir(parents=True, exist_ok=True)
+    engines = [engine for engine in ENGINES if shutil.which(engine)]
+    asked = json.dumps({"wanted": dict(sorted(wanted.items())), "seed": seed, "engines": engines})
+    shard = f"{SET}-{hashlib.sha256(asked.encode()).hexdigest()[:12]}/train-000"
+    decoded = decoded_path(work, shard)
+    manifest = decoded.with_name("train.jsonl")
+    if not manifest.exists():  # it is written last
+        decoded.parent.mkdir(parents=True, exist_ok=True)
         utterances = list(_utterances(wanted, seed))
         with ThreadPoolExecutor(max_workers=2) as pool:
             spoken = list(track(pool.map(speak, utterances), "synthesising words", total=len(utterances)))
@@ -139,19 +143,20 @@ def synthesise(work: Path, wanted: Mapping[str, int], seed: int) -> list[Clip]:
         for number, (utterance, samples) in enumerate(zip(utterances, spoken, strict=True)):
             if samples is None:
                 continue
-            lines.append(_line(number, utterance, start, len(samples)))
+            lines.append(_line(number, utterance, shard, start, len(samples)))
             parts.append((samples / max(1.0, float(np.abs(samples).max())) * 32767).astype(np.int16))
             start += len(samples)
-        np.save(shard, np.concatenate(parts))
-        manifest.write_text("".join(lines))
-        request.write_text(asked)
+        save_array(decoded, np.concatenate(parts))
+        partial = manifest.with_suffix(f".{os.getpid()}.partial")
+        partial.write_text("".join(lines))
+        partial.replace(manifest)
     return read_manifest(manifest, SET, "train")
 
 
-def _line(number: int, utterance: Utterance, start: int, length: int) -> str:
+def _line(number: int, utterance: Utterance, shard: str, start: int, length: int) -> str:
     entry = {
         "id": f"{utterance.word}-{number}",
-        "file": f"{SET}/train-000.opus",
+        "file": shard,
         "start": start / SAMPLE_RATE,
         "duration": length / SAMPLE_RATE,
         "speaker": f"synthetic-{utterance.voice}",

@@ -127,7 +127,7 @@ class Trainer:
             self._begin()
         started, before = time.monotonic(), progress.seconds
         with progress_bar(self.recipe.name, training.steps, progress.step) as advance:
-            while progress.step < training.steps and not self._stale():
+            while not self.is_finished:
                 loss = self._step()
                 progress.step += 1
                 progress.seconds = before + time.monotonic() - started
@@ -214,6 +214,11 @@ class Trainer:
             progress.figures = figures
             if first:
                 _write(self.folder / "best.pt", {"network": self.average.state_dict()})
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the recipe's end is reached, or dev has not improved for as long as it allows."""
+        return self.progress.step >= self.recipe.training.steps or self._stale()
 
     def _stale(self) -> bool:
         return 0 < self.recipe.training.patience <= self.progress.stale
@@ -305,10 +310,12 @@ def _difference(old: Recipe, new: Recipe) -> str:
     """Names the settings that differ."""
     before, now = as_table(old), as_table(new)
     differing = [
-        f"{table}.{key}: {before[table][key]} then, {value[key]} now"
+        f"{table}.{key}: {before[table].get(key)} then, {value.get(key)} now"
         for table, value in now.items()
-        if isinstance(value, dict)
+        if isinstance(value, dict) and isinstance(before.get(table), dict)
         for key in value
-        if before[table][key] != value[key]
+        if before[table].get(key) != value[key]
     ]
+    if before["task"] != now["task"]:
+        differing.insert(0, f"task: {before['task']} then, {now['task']} now")
     return "; ".join(differing[:4]) or "its name or its delay differ"

@@ -13,7 +13,7 @@ from rich.progress import track
 
 from auricle.configs.errors import ConfigError, DataError
 from auricle.models.decoding.ngram import NGram
-from auricle.models.decoding.ngram_file import SUFFIX, write_arpa, write_compact
+from auricle.models.decoding.ngram_file import MOST_WORDS, SUFFIX, write_arpa, write_compact
 from auricle.models.lexicon import dictionary
 from auricle.pipelines.everyday import everyday_sentences
 from auricle.pipelines.lm_text import (
@@ -147,6 +147,8 @@ def train_lm(texts: Sequence[Path], data: Path, out: Path, recipe: LmRecipe) -> 
     """
     if not out.name.endswith((SUFFIX, ".arpa", ".arpa.gz")):
         raise ConfigError(f"expected --out to end in {SUFFIX}, .arpa or .arpa.gz, got {out.name}")
+    if out.name.endswith(SUFFIX) and recipe.words > MOST_WORDS:
+        raise ConfigError(f"{recipe.words} words: expected at most {MOST_WORDS} in {SUFFIX}; write .arpa.gz")
     sources = read_sources(texts, data)
     model = learn(sources, recipe)
     out.parent.mkdir(parents=True, exist_ok=True)

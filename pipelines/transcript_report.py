@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from auricle.pipelines.metrics import Interval
-from auricle.pipelines.report import markdown_table
+from auricle.pipelines.report import markdown_table, percent
 
 
 def transcript_text(figures: Mapping[str, Any]) -> str:
@@ -16,8 +16,8 @@ def transcript_text(figures: Mapping[str, Any]) -> str:
     header += ["partial words changed", "stable taken back", "final after p50 / p95", "cost"]
     rows = []
     for row in figures["rows"]:
-        line = [row["set"], row["condition"], str(row["words"]), _percent(row["wer"])]
-        line += [_percent(row["pocketsphinx_wer"])] if beside else []
+        line = [row["set"], row["condition"], str(row["words"]), percent(row["wer"])]
+        line += [percent(row["pocketsphinx_wer"])] if beside else []
         delays = [row["delay_p50_s"], row["delay_p95_s"]]
         late = "never" if None in delays else " / ".join(f"{delay:.2f} s" for delay in delays)
         rows.append(
@@ -25,8 +25,8 @@ def transcript_text(figures: Mapping[str, Any]) -> str:
         )
     settings = " ".join(figures["options"]) or "the default settings"
     return (
-        f"Transcripts of recordings ({figures['split']}) in a stream with {settings}; intervals by drawing "
-        "speakers anew. Cost: processor time of the whole pipeline per second of audio.\n\n"
+        f"Transcripts of recordings ({figures['split']}) in a stream with {settings}; intervals by the "
+        "spread between speakers. Cost: processor time of the whole pipeline per second of audio.\n\n"
         + markdown_table(header, rows)
     )
 
@@ -55,8 +55,3 @@ def draw_transcripts(figures: Mapping[str, Any], path: Path) -> None:
     axes.legend()
     figure.savefig(path, dpi=120)
     plt.close(figure)
-
-
-def _percent(rate: Interval) -> str:
-    value, low, high = rate
-    return f"{100 * value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"

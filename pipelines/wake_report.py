@@ -18,11 +18,16 @@ def wake_text(figures: Mapping[str, Any]) -> str:
         f"{figures['hours']:.2f} h of streams; false accepts are counted in speech other than recordings of "
         "wake phrases. Misses at a threshold set on these streams themselves so that there are at most so "
         "many false accepts (less than one in all is none at all: 0.1 an hour in less than ten hours); 95 % "
-        "intervals by Wilson, for the means by drawing recordings anew.\n",
+        "intervals by the spread between speakers (recordings, where those are not known).\n",
     ]
+    if any(figures["learnt"].values()):
+        lines.append(
+            "Nothing is trained for a phrase, but recordings that acoustic models learn from may hold it: in "
+            "brackets in how many of the train split it is said.\n"
+        )
     for condition, found in figures["conditions"].items():
         lines.append(f"## {condition}\n")
-        lines += [*_misses(found["detectors"], figures["phrases"]), ""]
+        lines += [*_misses(found["detectors"], figures["learnt"], figures["groups"]), ""]
         lines.append(_promise(found["promise"]))
         if "fitted" in found:
             lines.append(f"With the verifiers: {_promise(found['fitted'])}")
@@ -33,18 +38,26 @@ def wake_text(figures: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _misses(detectors: Mapping[str, Any], phrases: Sequence[str]) -> list[str]:
-    """A row for each phrase; means where a detector knows all phrases, so that they can be compared."""
-    rates = list(detectors["Auricle"]["mean"])
+def _misses(
+    detectors: Mapping[str, Any], learnt: Mapping[str, int], groups: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """A row for each phrase; means where a detector knows all of them, so that they can be compared."""
+    rates = list(detectors["Auricle"]["means"]["all"])
     header = ["phrase", "recordings", *(f"{name}, {rate} / h" for name in detectors for rate in rates)]
     rows = []
-    for phrase in phrases:
+    for phrase in groups["all"]:
         known = [table["phrases"].get(phrase) for table in detectors.values()]
         cells = [percent(one["misses"][rate]) if one else UNKNOWN for one in known for rate in rates]
-        rows.append([phrase, str(known[0]["recordings"]), *cells])
-    tables = [(table["mean"], set(table["phrases"]) == set(phrases)) for table in detectors.values()]
-    means = [percent(mean[rate]) if whole else UNKNOWN for mean, whole in tables for rate in rates]
-    return markdown_table(header, [*rows, ["**mean**", "", *means]]).splitlines()
+        name = f"{phrase} ({learnt[phrase]})" if phrase in learnt else phrase
+        rows.append([name, str(known[0]["recordings"]), *cells])
+    for group, phrases in groups.items():
+        means = [
+            percent(table["means"][group][rate]) if set(phrases) <= set(table["phrases"]) else UNKNOWN
+            for table in detectors.values()
+            for rate in rates
+        ]
+        rows.append(["**mean**" if group == "all" else f"mean, {group}", "", *means])
+    return markdown_table(header, rows).splitlines()
 
 
 def _promise(promise: Mapping[str, Any]) -> str:
@@ -62,8 +75,10 @@ def _promise(promise: Mapping[str, Any]) -> str:
     return " ".join(words) + "\n"
 
 
-def percent(value: Mapping[str, float]) -> str:
-    """A share and its interval in per cent."""
+def percent(value: Mapping[str, Any]) -> str:
+    """A share and its interval in per cent; no interval where one speaker tells nothing of others."""
+    if value["low"] is None:
+        return f"{100 * value['value']:.1f}"
     return f"{100 * value['value']:.1f} [{100 * value['low']:.1f}, {100 * value['high']:.1f}]"
 
 

@@ -329,3 +329,18 @@ def test_a_closed_publisher_leaves_no_socket_behind(tmp_path: Path) -> None:
             Publisher([endpoint])
         assert (tmp_path / "e.ipc").is_socket()
     assert not (tmp_path / "e.ipc").exists()
+
+
+def test_news_of_the_connection_never_pile_up(tmp_path: Path) -> None:
+    """Unread, two thousand of them would stop ZeroMQ's own thread."""
+    endpoint = f"ipc://{tmp_path}/e.ipc"
+    with Subscriber(endpoint) as subscriber:
+        for _ in range(3):
+            publisher = Publisher([endpoint])
+            deadline = time.monotonic() + 10
+            while not publisher.subscriptions:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            publisher.close()
+            assert subscriber.receive(0.3) is None
+            assert not any(monitor.poll(0) for monitor in subscriber._monitors.values())

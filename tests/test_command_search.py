@@ -268,6 +268,10 @@ def test_a_graph_comes_back_from_the_cache(tmp_path: Path, monkeypatch: pytest.M
             "need quotes",
         ),
         ("intents: {X: {data: [{sentences: ['go']}]}}\nskip_words: please", r"such as \[please\]"),
+        ("intents: {X: {data: [{sentences: ['go <s>']}]}}\nexpansion_rules: {s: on}", "need quotes"),
+        ("intents: {X: {data: [{sentences: ['go <s>']}]}}\nexpansion_rules: {s: [a]}", "expected words"),
+        ("intents: {X: {data: [{sentences: ['go <s>']}]}}\nexpansion_rules: {on: a}", "True needs quotes"),
+        ("intents: {X: {data: [{sentences: ['go'], slots: [a]}]}}", "expected a table `slots`"),
         ("intents: {X: {data: [{sentences: ['go zz']}]}}", "cannot guess how 'zz' is spoken"),
     ],
 )

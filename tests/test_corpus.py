@@ -56,7 +56,7 @@ def test_decodes_once(data: Path, tmp_path: Path) -> None:
     corpus = Corpus(data, tmp_path / "work")
     clips = corpus.clips("toy", "train")
     corpus.decode(clips)
-    decoded = tmp_path / "work/audio/toy/train.npy"
+    decoded = tmp_path / "work/audio/toy/train.flac.npy"
     written = decoded.stat().st_mtime_ns
     (data / "toy/train.flac").unlink()  # not needed any more
     again = Corpus(data, tmp_path / "work")
@@ -150,3 +150,20 @@ def test_a_manifest_that_is_no_json_is_named(tmp_path: Path) -> None:
     (tmp_path / "mine.jsonl").write_text("what was said\n")
     with pytest.raises(DataError, match=r"mine\.jsonl, line 1: no JSON \(Expecting value\)"):
         read_manifest(tmp_path / "mine.jsonl", "mine", "eval")
+
+
+def test_files_of_one_name_are_not_taken_for_each_other(tmp_path: Path) -> None:
+    """Nor is anything written beside recordings that lie elsewhere."""
+    mine, work = tmp_path / "mine", tmp_path / "work"
+    mine.mkdir()
+    soundfile.write(mine / "a.wav", np.full(1600, 0.1), 16_000)
+    soundfile.write(mine / "a.flac", np.full(1600, 0.5), 16_000)
+    lines = [
+        {"id": str(number), "file": name, "start": 0, "duration": 0.1}
+        for number, name in enumerate(["a.wav", "a.flac", str(mine / "a.wav"), "../mine/a.flac"])
+    ]
+    (mine / "mine.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    corpus = Corpus(mine, work)
+    levels = [corpus.audio(clip)[0] / 32768 for clip in read_manifest(mine / "mine.jsonl", "mine", "eval")]
+    assert levels == pytest.approx([0.1, 0.5, 0.1, 0.5], abs=1e-3)
+    assert sorted(path.name for path in mine.iterdir()) == ["a.flac", "a.wav", "mine.jsonl"]

@@ -1,5 +1,6 @@
 """Figures of merit and the decisions they count."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from auricle.configs.detector_settings import KeywordSettings
 from auricle.daemon.decision import KeywordTrigger
+from auricle.pipelines.corpus import Corpus
 from auricle.pipelines.decide import events, smooth, word_scores
 from auricle.pipelines.dev import lay_out, to_twelve
 from auricle.pipelines.evaluate_keyword import (
@@ -21,7 +23,19 @@ from auricle.pipelines.evaluate_keyword import (
 )
 from auricle.pipelines.evaluate_vad import Streams, judge, listen
 from auricle.pipelines.keyword_report import draw_keyword, keyword_text
-from auricle.pipelines.metrics import Interval, bootstrap, proportion, rate_per_hour, roc_auc
+from auricle.pipelines.metrics import (
+    Estimate,
+    Interval,
+    bootstrap,
+    mean_of,
+    proportion,
+    rate_per_hour,
+    ratio,
+    roc_auc,
+    share_by_block,
+)
+from auricle.pipelines.report import percent, plain
+from auricle.pipelines.sounds import noise_clips
 from auricle.pipelines.streams import Piece, Placed
 from auricle.pipelines.vocabulary import LABELS, SILENCE_INDEX, UNKNOWN_INDEX
 
@@ -58,6 +72,56 @@ def test_intervals_hold_the_value_and_narrow_with_data() -> None:
     mean = bootstrap(lambda rows: float(values[rows].mean()), 100)
     assert mean.low < values.mean() < mean.high
     assert mean.high - mean.low == pytest.approx(4 * values.std() / 10, rel=0.3)
+
+
+@pytest.mark.parametrize("speakers", [3, 8, 30])
+def test_intervals_hold_what_is_true_of_all_speakers_as_often_as_they_say(speakers: int) -> None:
+    """Of errors by words, and of shares, where speakers differ and few are heard."""
+    rng = np.random.default_rng(speakers)
+    inside, tries = np.zeros(2), 300
+    for _ in range(tries):
+        skill = rng.beta(6, 14, speakers)  # 0.3 on average
+        wrong = rng.binomial(40, skill)
+        found = ratio(wrong.astype(float), np.full(speakers, 40.0)).interval()
+        names = np.repeat(np.arange(speakers), 40).astype(str)
+        right = (np.arange(40) < wrong[:, None]).reshape(-1)
+        share = share_by_block(right, names.tolist())
+        inside += [found.low <= 0.3 <= found.high, share.low <= 0.3 <= share.high]
+    assert (inside / tries > 0.92).all(), inside / tries
+
+
+def test_trials_of_speakers_that_do_not_differ_count_in_full() -> None:
+    alone = share_by_block([True] * 45 + [False] * 5, [str(number) for number in range(50)])
+    known = proportion(45, 50)
+    assert (alone.low, alone.high) == pytest.approx((known.low, known.high), abs=0.01)
+    never = share_by_block([False] * 50, ["ann", "bob"] * 25)
+    assert never.value == never.low == 0 and never.high > 0.05
+
+
+def test_one_speaker_tells_nothing_of_others() -> None:
+    one = share_by_block([True, False, True], ["ann"] * 3)
+    assert str(one) == "0.6667" and percent(one) == "66.7" and np.isnan(one.high)
+    assert plain({"share": one}) == {"share": {"value": one.value, "low": None, "high": None}}
+    assert percent(ratio(np.array([1.0]), np.array([4.0])).interval()) == "25.0"
+
+
+def test_a_mean_of_sets_is_as_uncertain_as_its_sets() -> None:
+    sure, doubtful = Estimate(0.2, 1e-6, 30), Estimate(0.4, 1e-2, 1)
+    assert mean_of([sure, sure]).variance == pytest.approx(5e-7)
+    mixed = mean_of([sure, doubtful])
+    assert mixed.value == pytest.approx(0.3) and mixed.freedom == pytest.approx(1.0, abs=0.01)
+    assert np.isnan(mean_of([sure, Estimate(0.1, 0.0, 0)]).interval().low)
+
+
+def test_noise_to_judge_by_was_never_learnt(tmp_path: Path) -> None:
+    """Not even another piece of the same recording."""
+    (tmp_path / "noise").mkdir()
+    splits = {"train": ["esc10-1-777-A", "fan"], "eval": ["esc10-1-777-B", "esc10-1-888-A"]}
+    for split, names in splits.items():
+        lines = [json.dumps({"id": name, "file": "a", "start": 0, "duration": 1}) for name in names]
+        (tmp_path / "noise" / f"{split}.jsonl").write_text("\n".join(lines))
+    corpus = Corpus(tmp_path, tmp_path, allow_eval=True)
+    assert [clip.id for clip in noise_clips(corpus, ["noise"], "eval")] == ["esc10-1-888-A"]
 
 
 def test_smoothing_is_causal() -> None:

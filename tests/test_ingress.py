@@ -463,3 +463,14 @@ def test_an_ipc_door_in_use_is_not_taken_over(tmp_path: Path) -> None:
     first.stop()
     assert not (tmp_path / "i.ipc").exists()
     IngressServer(settings_).stop()
+
+
+def test_half_a_letter_pair_hurts_nobody(open_door: Callable[..., Door]) -> None:
+    door = open_door(names=(), accept="any")
+    raw = door.dial()
+    header = b'{"v":1,"type":"audio","\\ud800":1}'
+    raw.socket.send_multipart([header, b""])
+    assert isinstance(raw.hear(), Refusal)
+    refusal = raw.ask(hello("a\ud800b"))
+    assert isinstance(refusal, Refusal) and refusal.code == "name"
+    assert door.new == []

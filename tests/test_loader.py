@@ -14,9 +14,11 @@ from pydantic import Field
 from auricle.configs import loader
 from auricle.configs.errors import ConfigError
 from auricle.configs.explain import explain, show
+from auricle.configs.grammars import find_grammar
 from auricle.configs.section import Section, Strings
 from auricle.configs.settings import Settings
 from auricle.configs.toml_text import find_line, parse_key, parse_value, toml_value
+from auricle.models.engine import TorchEngine
 
 
 class Wake(Section):
@@ -289,3 +291,17 @@ def test_a_folder_with_the_name_of_a_shipped_configuration_is_no_obstacle(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "vad").mkdir()
     assert not loader.load("vad").keyword.enabled
+
+
+def test_what_lies_in_the_working_directory_is_not_taken_for_what_ships(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("default", "vad", "commands"):
+        (tmp_path / name).write_text("no TOML, no YAML")
+    monkeypatch.chdir(tmp_path)
+    assert loader.load(None) == loader.load("default")
+    assert loader.load("vad").keyword.enabled is False
+    assert find_grammar("commands").parent == Path(loader.__file__).parent
+    (tmp_path / "vad").unlink()
+    (tmp_path / "vad").mkdir()
+    assert TorchEngine().load("vad").kind == "vad"

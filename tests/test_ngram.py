@@ -1,12 +1,14 @@
 """Language models: estimation, files, and scores."""
 
 import gzip
+import json
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from auricle.configs.cli import main
 from auricle.configs.errors import ModelError
 from auricle.models.decoding.ngram import END, START, UNKNOWN, KnownScores, NGram
 from auricle.models.decoding.ngram_file import (
@@ -16,7 +18,7 @@ from auricle.models.decoding.ngram_file import (
     write_arpa,
     write_compact,
 )
-from auricle.pipelines.lm_text import sentences, spoken_number, without_held_out
+from auricle.pipelines.lm_text import read_text, sentences, spoken_number, without_held_out
 from auricle.pipelines.ngram_counts import Size, count_grams, estimate, number_words, vocabulary_of
 
 ARPA = """\\data\\
@@ -221,3 +223,40 @@ def test_no_word_is_likelier_than_its_bound(learnt: NGram) -> None:
     states, words = np.divmod(np.arange(len(learnt.backoff) * len(learnt.words)), len(learnt.words))
     log_probs, _ = learnt.score(states, words)
     assert (log_probs <= learnt.most_likely[words] + 1e-6).all()
+
+
+def test_letters_and_signs_of_other_tables_do_not_end_sentences(tmp_path: Path) -> None:
+    said = sentences("Julius C\u00e6sar saw the fa\u00e7ade \u2013 it cost \u00a35.")
+    assert said == ["julius caesar saw the facade it cost five"]
+    (tmp_path / "old.txt").write_bytes("I don\u2019t know the caf\u00e9.".encode("cp1252"))
+    assert read_text(tmp_path / "old.txt") == ["i don't know the cafe"]
+
+
+def test_years_are_read_in_pairs() -> None:
+    for said in ("1897 eighteen ninety seven", "1905 nineteen oh five", "1900 nineteen hundred"):
+        assert spoken_number(said[:4]) == said[5:].split()
+    assert spoken_number("2005")[0] == "two"
+
+
+def test_short_texts_of_any_kind_are_read_and_long_ones_only_if_english(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "orders.txt").write_text("turn on kitchen lights. open garage door.")
+    assert len(read_text(tmp_path / "orders.txt")) == 2
+    (tmp_path / "latin.txt").write_text("gallia est omnis divisa in partes tres. " * 400)
+    assert read_text(tmp_path / "latin.txt") == []
+    assert "latin.txt is left out" in caplog.text
+
+
+def test_a_model_is_learnt_from_transcripts_alone(tmp_path: Path) -> None:
+    (tmp_path / "data/toy").mkdir(parents=True)
+    for split, text in {"train": "feed the cat", "dev": "feed the dog"}.items():
+        (tmp_path / f"data/toy/{split}.jsonl").write_text(json.dumps({"text": text}) + "\n")
+    out = tmp_path / "mine.lm.xz"
+    command = ["train", "lm", "--data", str(tmp_path / "data"), "--out", str(out)]
+    assert main([*command, "--set", "trigrams=0"]) == 0
+    assert "kitchen" in read_language_model(out).index
+    assert list(tmp_path.glob("*.partial")) == []
+    (tmp_path / "data/toy/dev.jsonl").write_text("feed the dog\n")
+    assert main(command) == 1
+    assert "kitchen" in read_language_model(out).index  # as it was

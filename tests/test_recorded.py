@@ -89,7 +89,7 @@ def test_a_user_judges_transcripts_on_his_recordings(
     assert "judged without added noise" in caplog.text
     (row,) = json.loads((tmp_path / "out/transcripts-recorded.json").read_text())["rows"]
     assert (row["set"], row["condition"], row["words"]) == ("recorded", "clean", len(said.split()))
-    assert row["wer"][0] < 0.5
+    assert row["wer"]["value"] < 0.5
     assert (tmp_path / "out/transcripts-recorded.png").stat().st_size > 5000
 
 

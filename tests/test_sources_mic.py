@@ -31,6 +31,7 @@ class FakePortAudio:
         """So many times a stream opens and does not start."""
         self.deaf = 0
         """So many times PortAudio does not start again."""
+        self.initialised = True
         self.refreshed = 0
 
     def InputStream(self, **options: Any) -> Any:  # noqa: N802 - PortAudio's name
@@ -52,12 +53,16 @@ class FakePortAudio:
             raise self.PortAudioError("Device busy")
 
     def _terminate(self) -> None:
+        if not self.initialised:
+            raise self.PortAudioError("PortAudio not initialized")
+        self.initialised = False
         self.refreshed += 1
 
     def _initialize(self) -> None:
         if self.deaf:
             self.deaf -= 1
             raise self.PortAudioError("no server")
+        self.initialised = True
 
 
 @pytest.fixture

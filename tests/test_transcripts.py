@@ -25,6 +25,7 @@ from auricle.models.lexicon import Lexicon
 from auricle.models.phones import BLANK, INDEX, PHONES, phone_labels
 from auricle.pipelines.corpus import Clip
 from auricle.pipelines.evaluate_transcripts import Laid, collect, word_error_rate
+from auricle.pipelines.metrics import Interval
 from auricle.pipelines.ngram_counts import Size, estimate, number_words, vocabulary_of
 from auricle.pipelines.transcript_report import draw_transcripts, transcript_text
 from auricle.pipelines.tune_transcripts import tune
@@ -339,7 +340,7 @@ def test_figures_come_from_events() -> None:
 def test_a_report_names_both_systems(tmp_path: Path) -> None:
     row = {"set": "talk", "condition": "clean", "utterances": 2, "words": 9, "changed_share": 0.1}
     row |= {"stable_retracted": 0, "delay_p50_s": 0.5, "delay_p95_s": None, "cost": 0.03}
-    row |= {"wer": (0.4, 0.3, 0.5), "pocketsphinx_wer": (0.6, 0.5, 0.7)}
+    row |= {"wer": Interval(0.4, 0.3, 0.5), "pocketsphinx_wer": Interval(0.6, 0.5, 0.7)}
     figures = {"split": "dev", "options": [], "rows": [row]}
     assert "40.0 [30.0, 50.0] | 60.0 [50.0, 70.0]" in transcript_text(figures)
     draw_transcripts(figures, tmp_path / "t.png")

@@ -1,5 +1,6 @@
 """How wake phrases are judged and tuned, on scores made up for it."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,16 @@ from auricle.models.decoding.ways import ways_of
 from auricle.models.lexicon import Lexicon
 from auricle.pipelines import wake_tune
 from auricle.pipelines.calibrate import spoken_as
-from auricle.pipelines.corpus import Clip
+from auricle.pipelines.corpus import Clip, Corpus
 from auricle.pipelines.evaluate_wake import (
     Outcome,
     by_phrase,
     det_points,
+    grouped,
     keep_promise,
     mean_misses,
     outcomes,
+    times_learnt,
 )
 from auricle.pipelines.streams import Placed
 from auricle.pipelines.wake_report import draw_wake, wake_text
@@ -72,7 +75,8 @@ def test_scores_are_sorted_into_own_recordings_and_all_else() -> None:
 
 
 def test_misses_fall_as_more_false_accepts_are_allowed() -> None:
-    outcome = Outcome(np.array([-1, -4, -6, -20], np.float32), np.array([-3, -5, -8, -30], np.float32), 2.0)
+    own, others = np.array([-1, -4, -6, -20], np.float32), np.array([-3, -5, -8, -30], np.float32)
+    outcome = Outcome(own, ("ann", "bob", "cid", "dan"), others, 2.0)
     shares = [outcome.missed(rate).mean() for rate in (0.1, 0.5, 1.0)]
     assert shares == [0.75, 0.5, 0.25]
     assert det_points(outcome)[0] == (0.0, 0.75)
@@ -99,7 +103,7 @@ def test_a_report_names_every_figure(tmp_path: Path) -> None:
     share = {"value": 0.25, "low": 0.1, "high": 0.4}
     table = {
         "phrases": {"alpha": {"recordings": 8, "misses": {"0.5": share}, "det": [(0.0, 0.5), (1.0, 0.25)]}},
-        "mean": {"0.5": share},
+        "means": {"all": {"0.5": share}, "never in training": {"0.5": share}, "in training": {"0.5": share}},
     }
     promise = {
         "asked_for_per_hour": 0.5,
@@ -107,7 +111,11 @@ def test_a_report_names_every_figure(tmp_path: Path) -> None:
         "mean_misses": 0.25,
         "delay_s": {"p50": 0.12, "p95": 0.3, "count": 5},
     }
-    other = {"phrases": {"beta": table["phrases"]["alpha"]}, "mean": {"0.5": {**share, "value": 0.75}}}
+    new = {"0.5": {**share, "value": 0.75}}
+    other = {
+        "phrases": {"beta": table["phrases"]["alpha"]},
+        "means": {"all": new, "never in training": new},
+    }
     table["phrases"]["beta"] = table["phrases"]["alpha"]
     figures = {
         "model": "acoustic@cafe0123",
@@ -115,6 +123,8 @@ def test_a_report_names_every_figure(tmp_path: Path) -> None:
         "hours": 3.0,
         "phrases": ["alpha", "beta"],
         "cost": 0.001,
+        "learnt": {"alpha": 7, "beta": 0},
+        "groups": {"all": ["alpha", "beta"], "never in training": ["beta"], "in training": ["alpha"]},
         "conditions": {"clean": {"detectors": {"Auricle": table, "peer": other}, "promise": promise}},
     }
     text = wake_text(figures)
@@ -122,9 +132,43 @@ def test_a_report_names_every_figure(tmp_path: Path) -> None:
         assert words in text
     rows = [line.split("|") for line in text.splitlines() if line.startswith("|")]
     last = [(row[1].strip(), row[-2].strip()) for row in rows[2:]]
-    assert last == [("alpha", "-"), ("beta", "25.0 [10.0, 40.0]"), ("**mean**", "-")]
+    assert last == [
+        ("alpha (7)", "-"),
+        ("beta (0)", "25.0 [10.0, 40.0]"),
+        ("**mean**", "-"),
+        ("mean, never in training", "75.0 [10.0, 40.0]"),
+        ("mean, in training", "-"),
+    ]
     draw_wake(figures, tmp_path / "det.png")
     assert (tmp_path / "det.png").stat().st_size > 5000
+
+
+def test_phrases_of_the_training_data_are_told_from_new_ones(tmp_path: Path) -> None:
+    (tmp_path / "commonvoice").mkdir()
+    lines = [
+        {"id": str(number), "file": "a", "start": 0, "duration": 1, "text": text}
+        for number, text in enumerate(["the operator is here", "operators", "call the operator"])
+    ]
+    text = "\n".join(map(json.dumps, lines))
+    (tmp_path / "commonvoice" / "train.jsonl").write_text(text)
+    learnt = times_learnt(Corpus(tmp_path, tmp_path), ["operator", "hey lamp"])
+    assert learnt == {"operator": 2, "hey lamp": 0}
+    groups = grouped(["operator", "hey lamp"], learnt)
+    assert groups["never in training"] == ("hey lamp",) and groups["in training"] == ("operator",)
+    assert list(grouped(["hey lamp"], learnt)) == ["all"]
+
+
+def test_who_says_several_phrases_counts_once_in_their_mean() -> None:
+    others, hours = np.linspace(-5, -30, 99).astype(np.float32), 9.0
+    heard, missed = np.full(8, 0, np.float32), np.full(8, -40, np.float32)
+    half = np.where(np.arange(8) < 4, heard, missed)
+    people = tuple("abcdefgh")
+    same = mean_misses([Outcome(half, people, others, hours), Outcome(half, people, others, hours)], 0.5)
+    apart = mean_misses(
+        [Outcome(half, people, others, hours), Outcome(half, tuple("ijklmnop"), others, hours)], 0.5
+    )
+    assert same.value == apart.value == 0.5
+    assert same.high - same.low > 1.3 * (apart.high - apart.low)
 
 
 def test_wake_words_are_found_in_their_texts() -> None:

@@ -200,6 +200,20 @@ def test_phrases_come_and_go_without_disturbing_the_others() -> None:
     assert hear(spotter, said, state, 20)[0] == []
 
 
+def test_what_was_half_heard_of_a_phrase_goes_with_it() -> None:
+    spotter = Spotter([Wanted(ONE_TWO, 0.5, 0)], background(), FRAME)
+    said = spoken(5, 6, 7, 8, 8)
+    hits, state, frames = [], spotter.initial_state(), 0
+    while not state.pending:
+        hits, state = hear(spotter, said[frames : frames + 1], state, frames)
+        frames += 1
+    assert hits == []
+    spotter.change([])
+    _, state = hear(spotter, silence(5), state, frames)
+    spotter.change([Wanted(ONE_TWO, 0.5, 0)])
+    assert hear(spotter, silence(20), state, 1000)[0] == []
+
+
 def test_a_background_is_read_as_it_was_written_and_only_for_its_model(tmp_path: Path) -> None:
     made = background(3)
     path = tmp_path / "some.wake.xz"

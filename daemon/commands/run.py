@@ -9,10 +9,12 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from auricle.configs.arguments import seconds
+from auricle.configs.errors import ConfigError
 from auricle.configs.loader import find_config
 from auricle.daemon.commands.listening import add_listening_arguments, load_from_arguments
 
 if TYPE_CHECKING:
+    from auricle.configs.settings import Settings
     from auricle.daemon.reload import Origin
     from auricle.daemon.service import Daemon
 
@@ -50,6 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs until stopped; fails if a stream or the trace failed."""
+    asked: list[int] = []
+    if not os.isatty(0):  # before the daemon is there, SIGHUP would be the end of it
+        signal.signal(signal.SIGHUP, lambda number, _: asked.append(number))
     settings = load_from_arguments(args)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("auricle").setLevel(settings.daemon.log_level.upper())  # not torch's chatter
@@ -60,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
     limit_threads(settings.daemon.threads)
     daemon = Daemon(settings, TorchEngine(), origin=_origin(args))
     _obey_signals(daemon)
+    if asked:
+        daemon.reload()
     daemon.run(args.wait_subscriber)
     if daemon.streams and not args.quiet:
         _print_latency({live.name: live.latency.summary() for live in daemon.streams})
@@ -73,8 +80,14 @@ def _origin(args: argparse.Namespace) -> "Origin":
     from auricle.daemon.reload import Origin
 
     path = find_config(args.config) if args.config is not None else None
-    own = path is not None and path.is_file()  # a pipe is read once
-    return Origin(lambda: load_from_arguments(args), path if own else None)
+    own = path is not None and path.is_file()
+
+    def read() -> "Settings":
+        if path is not None and not own:
+            raise ConfigError(f"{path} is a pipe, which can be read once; start the daemon anew")
+        return load_from_arguments(args)
+
+    return Origin(read, path if own else None)
 
 
 def _obey_signals(daemon: "Daemon") -> None:

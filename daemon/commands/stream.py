@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
             printer.show(event)
 
     sink = RecordingPublisher(show)
-    shared = offline_shared(settings, TorchEngine(), sink)
+    shared = offline_shared(settings, TorchEngine(), sink, keeps_clips=True)
     failed = 0
     for file in args.files:
         heard.clear()

@@ -4,6 +4,7 @@ PortAudio keeps one device list for the whole process and forgets every stream w
 so opening, closing and re-initialising go through one lock and a count of open streams.
 """
 
+import contextlib
 import difflib
 import threading
 from collections.abc import Iterator, Sequence
@@ -165,8 +166,9 @@ def refresh() -> bool:
     with _lock:
         if _open_streams:
             return False
-        try:
+        with contextlib.suppress(sd.PortAudioError):  # the last start failed: there is nothing to end
             sd._terminate()
+        try:
             sd._initialize()
         except sd.PortAudioError as err:
             raise DeviceError(f"PortAudio does not start again: {err}; is the sound server running?") from err

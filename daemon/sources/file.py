@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from auricle.configs.errors import AuricleError, FormatError
-from auricle.daemon.resample import PIPELINE_RATE, Resampler, check_rate
+from auricle.daemon.resample import PIPELINE_RATE, Resampler
 from auricle.daemon.ring import NS_PER_SECOND, Doorbell, FloatArray
 from auricle.daemon.sources.base import BLOCKS_PER_SECOND, BaseSource, Channel, mix_into
 
@@ -40,10 +40,9 @@ def probe(path: Path) -> AudioInfo:
     """Read the header of an audio file.
 
     Raises:
-        FormatError: missing, empty, not audio, or at a rate beyond use; the message names the remedy.
+        FormatError: missing, empty, or not audio; the message names the remedy.
     """
     with _opened(path) as sound:
-        check_rate(sound.samplerate, str(path), "resample it, to 16000 Hz at best")
         return AudioInfo(sound.samplerate, sound.channels, sound.frames, sound.format)
 
 

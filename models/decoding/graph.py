@@ -26,7 +26,7 @@ from auricle.models.decoding.word_network import FINAL, NO_TAG, START, Jump, Tag
 from auricle.models.lexicon import Lexicon
 from auricle.models.phones import INDEX
 
-VERSION = 1
+VERSION = 2
 """Of what is stored; to be raised with every change of the compiler."""
 
 Numbers = NDArray[np.intp]

@@ -4,9 +4,11 @@ The compact format is an xz-compressed npz archive: the words, and for each orde
 each history, their last words, and log-probabilities and back-off weights in steps of 1/40 of a decade.
 """
 
+import contextlib
 import gzip
 import io
 import lzma
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -34,6 +36,8 @@ DAMAGED = (
     KeyError,
 )
 """What reading a file raises that is cut off or corrupt."""
+MOST_WORDS = 1 << 16
+"""That the compact format can number."""
 STEPS = 40
 """Steps of a decade that the compact format keeps."""
 
@@ -82,9 +86,9 @@ def write_compact(model: NGram, path: Path) -> None:
         ModelError: the model has more than 65,536 words.
     """
     count = len(model.words)
-    if count > 1 << 16:
+    if count > MOST_WORDS:
         raise ModelError(
-            f"{count} words do not fit the compact format: expected at most 65,536; keep the ARPA file"
+            f"{count} words do not fit the compact format: expected at most {MOST_WORDS}; keep the ARPA file"
         )
     arrays: dict[str, NDArray[Any]] = {
         "words": np.frombuffer("\n".join(model.words).encode(), np.uint8),
@@ -104,7 +108,20 @@ def write_compact(model: NGram, path: Path) -> None:
         }
     stored = io.BytesIO()
     np.savez(stored, **arrays)  # type: ignore[arg-type]
-    path.write_bytes(lzma.compress(stored.getvalue(), preset=9 | lzma.PRESET_EXTREME))
+    packed = lzma.compress(stored.getvalue(), preset=9 | lzma.PRESET_EXTREME)
+    with _whole(path) as partial:
+        partial.write_bytes(packed)
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """Where to write a file that replaces `path` once it is whole; what went wrong leaves that as it was."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _read_compact(path: Path) -> NGram:
@@ -219,7 +236,7 @@ def write_arpa(model: NGram, path: Path) -> None:
     """Writes an ARPA file, compressed if its name ends in .gz."""
     opener: Any = gzip.open if path.name.endswith(".gz") else open
     count = len(model.words)
-    with opener(path, "wt", encoding="utf-8") as out:
+    with _whole(path) as partial, opener(partial, "wt", encoding="utf-8") as out:
         out.write("\\data\\\n")
         out.writelines(f"ngram {order}={size}\n" for order, size in enumerate(model.orders, start=1))
         texts = list(model.words)

@@ -136,7 +136,13 @@ class Spotter:
     def step(self, log_probs: Array, end_sample: int, state: SpotterState) -> tuple[list[Hit], SpotterState]:
         """Takes one frame `(V,)` that ends at a sample."""
         if not self.is_current(state):
-            state = state._replace(search=self.search, paths=self.search.adopt(state.search, state.paths))
+            wanted = {entry.ways for entry in self.wanted}
+            state = state._replace(
+                search=self.search,
+                paths=self.search.adopt(state.search, state.paths),
+                pending={ways: found for ways, found in state.pending.items() if ways in wanted},
+                near={ways: found for ways, found in state.near.items() if ways in wanted},
+            )
         if not self.wanted:
             return [], state
         frame = state.paths.frame

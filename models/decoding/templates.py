@@ -50,7 +50,7 @@ def parse_network(text: str, name: str) -> WordNetwork:
                 {**shared.lists, **_table(block, "lists", place)},
                 {**shared.rules, **_table(block, "expansion_rules", place)},
             )
-            constants = _constants(intent, block.get("slots") or {}, place)
+            constants = _constants(intent, _table(block, "slots", place), place)
             for sentence in block["sentences"]:
                 source = weaver.node()
                 weaver.jump(begin, source, Tag(str(intent), constants))
@@ -61,7 +61,9 @@ def parse_network(text: str, name: str) -> WordNetwork:
 def _table(content: Mapping[str, Any], key: str, place: Place) -> Mapping[str, Any]:
     table = content.get(key) or {}
     if not isinstance(table, dict):
-        raise place.error(f"expected a table `{key}`, got {table!r}")
+        raise place.error(f"expected a table `{key}`, got {table!r}", key)
+    if wrong := [name for name in table if not isinstance(name, str)]:
+        raise place.error(f"{key}: the name {wrong[0]!r} needs quotes", key)
     return table
 
 

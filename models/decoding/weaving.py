@@ -123,7 +123,8 @@ class Weaver:
             body = self._known(name, section.rules, "expansion rule")
             if name in rules:
                 raise self._error(f"expansion rule <{name}> refers to itself; write its cases out")
-            return self._weave(self._parse(str(body)), source, section, (*rules, name))
+            parsed_body = self._parse(self._text(body, f"expansion rule '{name}'"))
+            return self._weave(parsed_body, source, section, (*rules, name))
         if isinstance(item, parsed.Alternative):
             target = self.node()
             for branch in item.items:

@@ -198,7 +198,7 @@ def _judge_wake(args: argparse.Namespace) -> None:
 def _judge_commands(args: argparse.Namespace) -> None:
     """Judges what `auricle stream --grammar` reports."""
     from auricle.configs.errors import ConfigError
-    from auricle.pipelines.command_report import command_text, draw_commands, plain
+    from auricle.pipelines.command_report import command_text, draw_commands
     from auricle.pipelines.command_trials import OTHERS, SETS, make_trials, read_trials
     from auricle.pipelines.evaluate_commands import evaluate_commands
     from auricle.pipelines.recorded import read_recorded
@@ -213,7 +213,7 @@ def _judge_commands(args: argparse.Namespace) -> None:
         trials = make_trials(recordings, SETS, OTHERS, args.split)
     found = evaluate_commands(recordings, trials, _noise(args), _options(args), most=args.most)
     figures = {"split": _judged(args), **found}
-    _report(args, "commands", command_text(figures, made_up=args.manifest is None), plain(figures))
+    _report(args, "commands", command_text(figures, made_up=args.manifest is None), figures)
     if args.out:
         draw_commands(figures, args.out / f"commands-{_judged(args)}.png")
 
@@ -258,8 +258,10 @@ def _options(args: argparse.Namespace) -> list[str]:
 
 def _report(args: argparse.Namespace, name: str, text: str, figures: Any) -> None:
     """Prints the tables, and keeps them and the figures where asked to."""
+    from auricle.pipelines.report import plain
+
     print(text)
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
         (args.out / f"{name}-{_judged(args)}.md").write_text(text)
-        (args.out / f"{name}-{_judged(args)}.json").write_text(json.dumps(figures, indent=1) + "\n")
+        (args.out / f"{name}-{_judged(args)}.json").write_text(json.dumps(plain(figures), indent=1) + "\n")

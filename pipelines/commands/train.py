@@ -141,13 +141,14 @@ def _train_network(args: argparse.Namespace) -> int:
     processes.leave()
     if not processes.is_first:
         return 0
-    finished = progress.step >= recipe.training.steps
     out = args.out or folder / f"{recipe.name}.safetensors"
     digest = write_model(trainer, out, _command(args))
-    best = f"best dev score {progress.best:.4f} at step {progress.best_step}"
+    best = "not judged yet"
+    if progress.figures:
+        best = f"best dev score {progress.best:.4f} at step {progress.best_step}"
     print(f"{recipe.name}: {progress.step} steps, {best}")
     print(f"{out} ({digest}); log and curve in {folder}")
-    if not finished:
+    if not trainer.is_finished:
         print("stopped before the recipe's end: the same command continues")
     return 0
 
