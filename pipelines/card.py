@@ -44,8 +44,8 @@ of noise added. So the shares by clip, of both keyword models, owe something to 
 and the false alarms do not. With the weights before, the first line was 0.926.""",
 }
 AGAIN = """
-Intervals are by the spread between speakers. What is in noise was looked at once more when it turned out that a
-third of the noise came from recordings of which another piece is in `train`; that is left out now."""
+Intervals are by the spread between speakers. What is in noise was looked at once more when it turned out that
+a third of the noise came from recordings of which another piece is in `train`; that is left out now."""
 LIMITS = {
     "vad": """\
 - Talk in the background counts as speech if it is clear enough; a babble of many voices mostly does not.
