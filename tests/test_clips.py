@@ -21,7 +21,7 @@ from auricle.daemon.bus import RecordingPublisher
 from auricle.daemon.clips import MOST_WAITING, NEAR, Clip, ClipTaker, ClipWriter
 from auricle.daemon.detectors import Draft
 from auricle.daemon.events import Sequencer
-from auricle.daemon.offline import stream_blocks, warm_up
+from auricle.daemon.offline import offline_shared, stream_blocks, warm_up
 from auricle.daemon.stream import Shared
 from auricle.daemon.wake import WakeDetector
 
@@ -213,3 +213,12 @@ def test_from_a_stream_to_a_clip(tmp_path: Path) -> None:
 def test_a_score_of_zero_is_refused() -> None:
     with pytest.raises(ConfigError, match="near_score"):
         load(None, ["clips.near_score=0"])
+
+
+def test_only_what_is_streamed_on_purpose_goes_to_the_folder(tmp_path: Path) -> None:
+    """Self-tests and benchmarks hear made-up streams, and would push real clips out."""
+    settings = load("vad", [f"clips.folder={tmp_path}"])
+    assert offline_shared(settings, ToneEngine(), RecordingPublisher()).clips is None
+    shared = offline_shared(settings, ToneEngine(), RecordingPublisher(), keeps_clips=True)
+    assert shared.clips is not None
+    shared.clips.close()

@@ -1,5 +1,6 @@
 """Wake phrases that change while streams run, from the file or when asked to; a bad change does nothing."""
 
+import argparse
 import logging
 import os
 import signal
@@ -13,7 +14,7 @@ import pytest
 from test_wake_detector import LEXICON, background
 from tone_engine import ACOUSTIC, RATE, ToneEngine, speak
 
-from auricle.configs.errors import AuricleError
+from auricle.configs.errors import AuricleError, ConfigError
 from auricle.configs.loader import load
 from auricle.configs.settings import Settings, StreamSettings
 from auricle.daemon import reload, service, wake
@@ -297,3 +298,12 @@ def test_a_running_daemon(
     assert [event.data["phrase"] for event in desk if event.type == "wake"] == ["marvin", "sheila"]
     ended = next(event for event in desk if event.type == "device" and event.data["state"] == "ended")
     assert ended.data["detail"] == f"{len(TALK)} frames, 0 lost"
+
+
+def test_what_came_through_a_pipe_is_not_read_again(tmp_path: Path) -> None:
+    """It would be empty the second time: a configuration with nothing to listen for."""
+    os.mkfifo(tmp_path / "pipe")
+    origin = run_command._origin(argparse.Namespace(config=str(tmp_path / "pipe"), overrides=[]))
+    assert origin.path is None
+    with pytest.raises(ConfigError, match="is a pipe, which can be read once"):
+        origin.read()
