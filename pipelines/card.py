@@ -31,8 +31,8 @@ posteriors, label 0 (blank) for "nothing new". Wake phrases, commands and transc
 LOOKS = {
     "vad": "looked at once.",
     "acoustic": "looked at once.",
-    "acoustic-lstm": "looked at once with these weights, and once with each of the five before them.",
-    "acoustic-gru": "looked at once with these weights, and once with each of the two before them.",
+    "acoustic-lstm": "looked at once with these weights, and once with each of the six before them.",
+    "acoustic-gru": "looked at once with these weights, and once with each of the three before them.",
     "keyword": "looked at once.",
     "keyword-lstm": """\
 looked at once with these weights, and once with those before them (0.917 on the first line).""",
@@ -67,7 +67,7 @@ LIMITS = {
 """,
     "acoustic": """\
 - It under-fits: it was trained on one core. Expect a quarter to a third of the phones to be wrong in clear
-  reading, nearly half in strong accents, and some seven to fourteen points more in real noise at 10 dB.
+  reading, nearly half in strong accents, and some eight to thirteen points more in real noise at 10 dB.
 - Answers come late by as much as the training found best, not by a fixed number of frames.
 - Trained against a phone bigram (LF-MMI): the most likely label of each frame inserts phones; use a search.
 - English only, mostly read; accents, children and telephones as they come in the data.
