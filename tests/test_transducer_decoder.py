@@ -74,7 +74,7 @@ def test_transcripts_do_not_depend_on_chunks(sherpa: Path, words: Samples, beam:
 def test_another_kind_of_model_is_refused(sherpa: Path) -> None:
     engine = TorchEngine()
     search = engine.transducer_search(engine.load(str(sherpa)))
-    with pytest.raises(ModelError, match="expected a transducer"):
+    with pytest.raises(ModelError, match="no folder vad; expected one with a transducer"):
         transducer_detector(load("vad", ["transcript.enabled=true", "transcript.model=vad"]), engine)
     with pytest.raises(ModelError, match="expected a transducer"):
         TransducerDecoder(engine.load("vad"), search, 0)
