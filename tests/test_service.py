@@ -82,6 +82,12 @@ def configured(endpoint: str, *overrides: str) -> Settings:
     return load(None, [f'bus.endpoints=["{endpoint}"]', *overrides])
 
 
+def door(endpoint: str, ingress: str, *overrides: str) -> Settings:
+    """A daemon that only hears remote senders, any of them."""
+    streams = ["streams={}", f'ingress.endpoint="{ingress}"', "ingress.accept=any"]
+    return load("vad", [f'bus.endpoints=["{endpoint}"]', *streams, *overrides])
+
+
 def file_stream(name: str, path: Path, pace: str = "full") -> str:
     return f'{name} = {{source = "file", path = "{path}", pace = "{pace}"}}'
 
@@ -244,10 +250,7 @@ def test_a_remote_stream_that_comes_again_goes_on_counting(
     endpoint: str, engine: TorchEngine, tmp_path: Path
 ) -> None:
     ingress = f"ipc://{tmp_path}/i.ipc"
-    bus = f'bus.endpoints=["{endpoint}"]'
-    with Run(
-        load("vad", [bus, "streams={}", f'ingress.endpoint="{ingress}"', "ingress.accept=any"]), engine
-    ) as run:
+    with Run(door(endpoint, ingress), engine) as run:
         for _ in range(2):
             with AudioSender(ingress, "porch", rate=16_000) as sender:
                 sender.send(bytes(32_000))
@@ -290,16 +293,7 @@ def test_what_a_sender_sent_before_the_end_is_processed(
 ) -> None:
     """Also what found no room in the ring yet."""
     ingress = f"ipc://{tmp_path}/i.ipc"
-    settings = load(
-        "vad",
-        [
-            f'bus.endpoints=["{endpoint}"]',
-            "streams={}",
-            f'ingress.endpoint="{ingress}"',
-            "ingress.accept=any",
-            "pipeline.ring_seconds=0.5",
-        ],
-    )
+    settings = door(endpoint, ingress, "pipeline.ring_seconds=0.5")
     feed, busy = StreamPipeline.feed, threading.Event()
 
     def slow(self: StreamPipeline, span: Span) -> None:
@@ -329,15 +323,7 @@ def test_a_stream_that_comes_back_at_once_waits_for_its_predecessor(
     endpoint: str, engine: TorchEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ingress = f"ipc://{tmp_path}/i.ipc"
-    settings = load(
-        "vad",
-        [
-            f'bus.endpoints=["{endpoint}"]',
-            "streams={}",
-            f'ingress.endpoint="{ingress}"',
-            "ingress.accept=any",
-        ],
-    )
+    settings = door(endpoint, ingress)
     feed = StreamPipeline.feed
 
     def slow(self: StreamPipeline, span: Span) -> None:
