@@ -77,14 +77,22 @@ def check_events(path: Path, chunk_ms: int, expected: list[Event], found: list[E
 
 
 def same_event(one: Event, other: Event) -> bool:
-    """Whether two events say the same, scores within `SCORE_TOLERANCE`."""
-    apart = abs(one.data.get("score", 0.0) - other.data.get("score", 0.0))
-    return _without_score(one) == _without_score(other) and apart <= SCORE_TOLERANCE
+    """Whether two events say the same, scores, those of words too, within `SCORE_TOLERANCE`."""
+    scores: list[float] = []
+    others: list[float] = []
+    if _without_scores(one.raw, scores) != _without_scores(other.raw, others) or len(scores) != len(others):
+        return False
+    return all(abs(a - b) <= SCORE_TOLERANCE for a, b in zip(scores, others, strict=True))
 
 
-def _without_score(event: Event) -> dict[str, Any]:
-    data = {key: value for key, value in event.data.items() if key != "score"}
-    return {**event.raw, "data": data}
+def _without_scores(value: Any, scores: list[float]) -> Any:
+    """The same without any `score` in it; those go to `scores`, in order."""
+    if isinstance(value, list):
+        return [_without_scores(entry, scores) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    scores += [entry for key, entry in value.items() if key == "score"]
+    return {key: _without_scores(entry, scores) for key, entry in value.items() if key != "score"}
 
 
 def check_posteriors(path: Path, model: "ModelInfo", settings: Settings, engine: "Engine") -> Check:

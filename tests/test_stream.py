@@ -255,3 +255,15 @@ def test_an_event_that_cannot_be_published_leaves_no_hole(engine: TorchEngine, w
     sink.events.append(sink.events[0])
     stream.announce("error", {"code": "bus", "message": "", "remedy": ""})
     assert sink.events[-1].seq == 0
+
+
+def test_events_are_the_same_if_only_scores_differ_a_little() -> None:
+    def final(text: str, score: float, of_word: float) -> Event:
+        data = {"text": text, "score": score, "words": [{"word": text, "score": of_word}]}
+        return Event("transcript.final", "desk", 0, 160, 0, 0, data)
+
+    first = final("yes", 0.5, 0.259)
+    assert same_event(first, final("yes", 0.5004, 0.2591))
+    assert not same_event(first, final("no", 0.5, 0.259))
+    assert not same_event(first, final("yes", 0.5, 0.27))
+    assert not same_event(first, final("yes", 0.6, 0.259))
