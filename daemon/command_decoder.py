@@ -44,8 +44,7 @@ class Grammar:
             lexicon: file of the user's own pronunciations; "" for the usual place.
 
         Raises:
-            ConfigError: something is wrong with it.
-            DataError: the pronunciations cannot be read.
+            ConfigError: something is wrong with it, or the pronunciations cannot be read.
         """
         self.path, self._cache_folder, self._lexicon = path, cache_folder, lexicon
         self._stamp = self._look()

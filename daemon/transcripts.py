@@ -114,7 +114,8 @@ def load_transcriber(settings: TranscriptSettings, lexicon: str = "") -> "Transc
 
     Raises:
         ModelError: the language model is missing or damaged.
-        DataError: the pronunciations cannot be read.
+        ConfigError: the pronunciations cannot be read.
+        DataError: nobody knows how a hot word is spoken.
     """
     from auricle.models.decoding.beam import BeamSettings
     from auricle.models.decoding.ngram_file import find_language_model, read_language_model
@@ -137,7 +138,8 @@ def transcript_detector(model: "ModelInfo", settings: Settings) -> UtteranceDete
 
     Raises:
         ModelError: `model` is no acoustic model, or the language model is missing or damaged.
-        DataError: the user's pronunciations cannot be read.
+        ConfigError: the user's pronunciations cannot be read.
+        DataError: nobody knows how a hot word is spoken.
     """
     transcript = settings.transcript
     return UtteranceDetector(

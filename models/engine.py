@@ -21,7 +21,7 @@ from auricle.models.checkpoint import load_model
 from auricle.models.decoding.transducer import TransducerSearch
 from auricle.models.frontend import LogMel
 from auricle.models.runtime import Runtime, runtime_of
-from auricle.models.zoo import find_model, is_shipped
+from auricle.models.zoo import find_model, shipped_path
 
 Array = NDArray[np.float32]
 State = Any  # opaque to callers; a NamedTuple of tensors here
@@ -148,7 +148,7 @@ class TorchEngine:
         Raises:
             ModelError: there is no such model, its file is damaged, or it needs a package that is missing.
         """
-        if name in IMPORTED or (Path(name).expanduser().is_dir() and not is_shipped(name, cell)):
+        if name in IMPORTED or (Path(name).expanduser().is_dir() and shipped_path(name, cell) is None):
             return self._load_imported(name)
         path = find_model(name, cell)
         spec, network, digest = load_model(path)

@@ -14,9 +14,10 @@ def shipped() -> list[str]:
     return sorted(path.stem for path in WEIGHTS.glob(f"*{SUFFIX}"))
 
 
-def is_shipped(name: str, cell: str) -> bool:
-    """Whether a model that came with the package goes by this name."""
-    return any((WEIGHTS / f"{stem}{SUFFIX}").is_file() for stem in (f"{name}-{cell}", name))
+def shipped_path(name: str, cell: str) -> Path | None:
+    """The file of a model that came with the package, its cell in the name or not; None for others."""
+    paths = (WEIGHTS / f"{stem}{SUFFIX}" for stem in (f"{name}-{cell}", name))
+    return next((path for path in paths if path.is_file()), None)
 
 
 def find_model(name: str, cell: str = "gru") -> Path:
@@ -34,10 +35,8 @@ def find_model(name: str, cell: str = "gru") -> Path:
         if path.is_file():
             return path
         raise ModelError(f"no model file {path}; {_advice(name)}")
-    for stem in (f"{name}-{cell}", name):
-        path = WEIGHTS / f"{stem}{SUFFIX}"
-        if path.is_file():
-            return path
+    if found := shipped_path(name, cell):
+        return found
     raise ModelError(f"no shipped model '{name}' with cell '{cell}'; {_advice(f'{name}-{cell}')}")
 
 
