@@ -128,6 +128,11 @@ class CommandSettings(Section):
         le=20,
         description="Price of sound before and after the sentence (log-likelihood per output of the model).",
     )
+    second_pass: bool = Field(
+        default=True,
+        description="Look again at an utterance that may be a command, with the layers in both directions "
+        "that the acoustic model brings along, if any.",
+    )
     after_sentence_ms: int = Field(
         default=1000,
         ge=0,
@@ -165,6 +170,11 @@ class TranscriptSettings(Section):
         ge=-20,
         le=20,
         description="Added to the score of a hot word without a boost of its own (natural logarithm).",
+    )
+    second_pass: bool = Field(
+        default=False,
+        description="Look again at the whole utterance, as [commands] does, for the final transcript, whose "
+        "words may then differ from those that partial ones called stable.",
     )
     partial_ms: int = Field(
         default=240, ge=0, le=60_000, description="At least so long between two partial transcripts (ms)."

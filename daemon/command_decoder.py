@@ -16,7 +16,13 @@ from auricle.configs.settings import CommandSettings, Settings
 from auricle.daemon import event_data
 from auricle.daemon.detectors import Draft, check_phones
 from auricle.daemon.endpoint import Endpoint, EndpointRules, Progress
-from auricle.daemon.utterance import TAIL_SAMPLES, Utterance, UtteranceDetector, history_samples
+from auricle.daemon.utterance import (
+    TAIL_SAMPLES,
+    LookAgain,
+    Utterance,
+    UtteranceDetector,
+    history_samples,
+)
 
 if TYPE_CHECKING:
     from auricle.models.decoding.graph import CommandGraph
@@ -28,6 +34,8 @@ logger = logging.getLogger(__name__)
 Array = NDArray[np.float32]
 ASKED_EVERY_FRAMES = 5
 """How often it is asked whether a sentence is over: the way back through the search takes its time."""
+WORTH_ANOTHER_LOOK = 0.02
+"""The second pass looks at an utterance whose sentence has this part of the score that is asked for."""
 WAKE_DELAY_MS = 1500
 """A wake phrase is reported at most this long after its end."""
 
@@ -156,6 +164,13 @@ class CommandDecoder:
         """Nothing is said before the end."""
         return [], state
 
+    def again(self, state: "SearchState") -> "SearchState | None":
+        """A second search of the same grammar, unless nothing near a sentence of it was heard."""
+        sentence = self._search.best_sentence(state)
+        if sentence is None or self._score(sentence) < WORTH_ANOTHER_LOOK * self._settings.threshold:
+            return None
+        return self._search.begin(state.graph)
+
     def finish(self, utterance: Utterance, why: Endpoint, state: "SearchState") -> list[Draft]:
         """The best sentence, if its score reaches the threshold."""
         sentence = self._search.best_sentence(state)
@@ -187,8 +202,10 @@ class CommandDecoder:
         return utterance.place(behind * self._model.frame_samples)
 
 
-def command_detector(model: "ModelInfo", settings: Settings) -> UtteranceDetector[Any]:
-    """The detector that the settings ask for.
+def command_detector(
+    model: "ModelInfo", settings: Settings, look_again: LookAgain | None = None
+) -> UtteranceDetector[Any]:
+    """The detector that the settings ask for; `look_again` is the model's second pass, if it is to be used.
 
     Raises:
         ConfigError: something is wrong with the grammar.
@@ -204,5 +221,6 @@ def command_detector(model: "ModelInfo", settings: Settings) -> UtteranceDetecto
         CommandDecoder(model, commands, grammar),
         EndpointRules.of(settings.endpoint),
         before,
-        samples(commands.window_ms) if commands.after_wake else None,
+        window_samples=samples(commands.window_ms) if commands.after_wake else None,
+        look_again=look_again,
     )

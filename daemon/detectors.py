@@ -5,8 +5,9 @@ A detector holds settings only; what it remembers of a stream is a state that th
 Shape letters: T frames, V labels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -64,7 +65,7 @@ class Detector(Protocol):
         """Takes T frames.
 
         Args:
-            posterior: with shape `(T, V)`.
+            posterior: with shape `(T, V)`; `(T, W)` where hidden values for a second pass follow.
             end_samples: where each frame ends on the stream's timeline.
             state: what was heard before.
             cues: what the detectors before this one decided in the same chunk. A frame may only depend on
@@ -222,6 +223,11 @@ def _wanted(model: "ModelInfo", labels: Sequence[str]) -> tuple[int, ...]:
     return tuple(model.labels.index(label) for label in labels or words)
 
 
+def second_pass(model: "ModelInfo", engine: "Engine", *, wanted: bool) -> Callable[[Array], Array] | None:
+    """What looks again at whole utterances, hidden values `(J, H)` to posteriors `(J, V)`, if anything."""
+    return partial(engine.look_again, model) if wanted and model.hidden else None
+
+
 def build_detectors(settings: Settings, engine: "Engine", reloads: bool = False) -> list[Detector]:
     """Loads the models that the settings ask for, each with its detector.
 
@@ -254,7 +260,8 @@ def build_detectors(settings: Settings, engine: "Engine", reloads: bool = False)
         from auricle.daemon.command_decoder import command_detector
 
         acoustic = engine.load(settings.acoustic.model, settings.acoustic.cell)
-        detectors.append(command_detector(acoustic, settings))
+        look_again = second_pass(acoustic, engine, wanted=settings.commands.second_pass)
+        detectors.append(command_detector(acoustic, settings, look_again))
     if settings.transcript.enabled and settings.transcript.model:
         from auricle.daemon.transducer_decoder import transducer_detector
 
@@ -263,6 +270,7 @@ def build_detectors(settings: Settings, engine: "Engine", reloads: bool = False)
         from auricle.daemon.transcripts import transcript_detector
 
         acoustic = engine.load(settings.acoustic.model, settings.acoustic.cell)
-        detectors.append(transcript_detector(acoustic, settings))
+        look_again = second_pass(acoustic, engine, wanted=settings.transcript.second_pass)
+        detectors.append(transcript_detector(acoustic, settings, look_again))
     release_free_memory()
     return detectors

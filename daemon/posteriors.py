@@ -58,7 +58,7 @@ def posteriors(
     found: list[Array] = []
     for start in range(0, len(padded), chunk_samples):
         features, state = engine.features(model.frontend, padded[None, start : start + chunk_samples], state)
-        found.append(lane.infer(features[0]))
+        found.append(lane.infer(features[0])[:, : model.outputs])
     posterior = np.concatenate(found)[lookahead:]
     times = [(index + 1) * model.frame_samples / SAMPLE_RATE for index in range(len(posterior))]
     return times, posterior

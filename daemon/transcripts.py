@@ -11,7 +11,13 @@ from auricle.daemon import event_data
 from auricle.daemon.detectors import Draft, check_phones
 from auricle.daemon.endpoint import Endpoint, EndpointRules, Progress
 from auricle.daemon.partials import Partials
-from auricle.daemon.utterance import TAIL_SAMPLES, Utterance, UtteranceDetector, history_samples
+from auricle.daemon.utterance import (
+    TAIL_SAMPLES,
+    LookAgain,
+    Utterance,
+    UtteranceDetector,
+    history_samples,
+)
 
 if TYPE_CHECKING:
     from auricle.models.decoding.hypotheses import BeamState
@@ -83,6 +89,10 @@ class TranscriptDecoder:
         draft = Draft("transcript.partial", utterance.end_sample, data, self._model.name)
         return [draft], state
 
+    def again(self, state: TranscriptState) -> TranscriptState | None:
+        """A second search, for the words that partial transcripts did not call stable and those they did."""
+        return TranscriptState(self._transcriber.begin(), state.partials)
+
     def finish(self, utterance: Utterance, why: Endpoint, state: TranscriptState) -> list[Draft]:
         """All words; nothing if there are none and never were in a partial transcript."""
         words = [
@@ -133,8 +143,10 @@ def load_transcriber(settings: TranscriptSettings, lexicon: str = "") -> "Transc
     return Transcriber(model, Lexicon.of_user(lexicon), search, hot_words=settings.boosts())
 
 
-def transcript_detector(model: "ModelInfo", settings: Settings) -> UtteranceDetector[Any]:
-    """The detector that the settings ask for.
+def transcript_detector(
+    model: "ModelInfo", settings: Settings, look_again: LookAgain | None = None
+) -> UtteranceDetector[Any]:
+    """The detector that the settings ask for; `look_again` is the model's second pass, if it is to be used.
 
     Raises:
         ModelError: `model` is no acoustic model, or the language model is missing or damaged.
@@ -147,4 +159,5 @@ def transcript_detector(model: "ModelInfo", settings: Settings) -> UtteranceDete
         TranscriptDecoder(model, transcript, load_transcriber(transcript, settings.acoustic.lexicon)),
         EndpointRules.of(settings.endpoint),
         history_samples(settings.vad),
+        look_again=look_again,
     )

@@ -89,6 +89,9 @@ class TransducerDecoder:
         draft = Draft("transcript.partial", utterance.end_sample, data, self._model.name)
         return [draft], state
 
+    def again(self, state: TransducerState) -> None:
+        """Never: a transducer's encoder has no second pass."""
+
     def finish(self, utterance: Utterance, why: Endpoint, state: TransducerState) -> list[Draft]:
         """All words; nothing if there are none and never were in a partial transcript."""
         words = [

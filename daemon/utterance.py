@@ -2,13 +2,14 @@
 
 What commands and transcripts have in common. The decoder is a value-in, value-out search over posteriors;
 this detector follows the voice activity among the cues, gives the decoder the frames of each utterance, and
-asks it for events.
+asks it for events. Where the model has a second pass, which hears the whole utterance, what it says of the
+frames is searched at the end instead.
 
-Shape letters: T frames, V labels.
+Shape letters: T frames, J frames of an utterance, V labels, H hidden values, W numbers in a frame.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float32]
 S = TypeVar("S")
+LookAgain = Callable[[Array], Array]
+"""Hidden values of an utterance `(J, H)` to posteriors `(J, V)`."""
 _CLOSED = (-1, -1)
 TAIL_SAMPLES = 3200
 """An acoustic model names the last phone up to this much later than it hears it."""
@@ -73,6 +76,9 @@ class UtteranceDecoder(Protocol[S]):
     def partial(self, utterance: Utterance, state: S) -> tuple[list[Draft], S]:
         """Events while the utterance goes on, asked for after every frame."""
 
+    def again(self, state: S) -> S | None:
+        """The state before the first frame, for a second search at the end; None if that is not wanted."""
+
     def finish(self, utterance: Utterance, why: Endpoint, state: S) -> list[Draft]:
         """Events of an utterance that has ended."""
 
@@ -80,8 +86,9 @@ class UtteranceDecoder(Protocol[S]):
 class _State(NamedTuple, Generic[S]):
     utterance: UtteranceState
     cues: tuple[Draft, ...]  # of frames to come
-    history: deque[tuple[int, Array]]  # (end sample, posterior) of the newest frames
+    history: deque[tuple[int, Array]]  # end sample and numbers (W,) of the newest frames
     decoding: S | None
+    hidden: tuple[Array, ...]  # of the utterance's frames, each (H,); none without a second pass
     wake: Draft | None
     listening: tuple[int, int]  # samples between which an utterance may begin, where a wake word is needed
 
@@ -95,7 +102,9 @@ class UtteranceDetector(Generic[S]):
         decoder: UtteranceDecoder[S],
         rules: EndpointRules,
         history_samples: int,
+        *,
         window_samples: int | None = None,
+        look_again: LookAgain | None = None,
     ) -> None:
         """Takes the search and the rules.
 
@@ -108,12 +117,15 @@ class UtteranceDetector(Generic[S]):
             window_samples: if given, only utterances are decoded that begin within so many samples after a
                 wake phrase; what is said in one breath with the phrase begins where that ends. The window
                 closes with the first utterance of which the decoder makes an event.
+            look_again: the second pass of the model, if it is wanted.
         """
         self.model = model
         self.decoder = decoder
         self.rules = rules
         self._history_frames = 1 + -(-history_samples // model.frame_samples)
         self._window_samples = window_samples
+        self._outputs = model.outputs
+        self._look_again = look_again
 
     @property
     def tail_samples(self) -> int:
@@ -122,7 +134,7 @@ class UtteranceDetector(Generic[S]):
 
     def initial_state(self, position: int = 0) -> _State[S]:
         """State of a stream that has heard nothing."""
-        return _State(UtteranceState(), (), deque(maxlen=self._history_frames), None, None, _CLOSED)
+        return _State(UtteranceState(), (), deque(maxlen=self._history_frames), None, (), None, _CLOSED)
 
     def decide(
         self, posterior: Array, end_samples: Sequence[int], state: _State[S], cues: Sequence[Draft]
@@ -143,8 +155,18 @@ class UtteranceDetector(Generic[S]):
         if state.decoding is None:
             return [], state
         utterance = Utterance(state.utterance.start_sample, last_sample, state.wake, end_sample)
-        drafts = self.decoder.finish(utterance, "end", state.decoding)
-        return _at(drafts, end_sample), state._replace(decoding=None, utterance=UtteranceState())
+        drafts = self._finish(utterance, "end", state.decoding, state.hidden)
+        return _at(drafts, end_sample), state._replace(decoding=None, hidden=(), utterance=UtteranceState())
+
+    def _finish(
+        self, utterance: Utterance, why: Endpoint, decoding: S, hidden: tuple[Array, ...]
+    ) -> list[Draft]:
+        """Asks the decoder for the events of an utterance, after a second search if there is one."""
+        if self._look_again is not None and (again := self.decoder.again(decoding)) is not None:
+            decoding = again
+            for posterior in self._look_again(np.stack(hidden)):
+                decoding = self.decoder.step(posterior, decoding)
+        return self.decoder.finish(utterance, why, decoding)
 
     def _follow(self, cue: Draft, state: _State[S]) -> _State[S]:
         """Takes note of what another detector decided."""
@@ -167,7 +189,7 @@ class UtteranceDetector(Generic[S]):
         if utterance.start_sample >= 0:
             utterance = utterance._replace(start_sample=max(end, utterance.start_sample))
         listening = (end, end + self._window_samples)
-        return state._replace(utterance=utterance, decoding=None, listening=listening)
+        return state._replace(utterance=utterance, decoding=None, hidden=(), listening=listening)
 
     def _wanted(self, state: _State[S]) -> bool:
         """Whether the utterance under way is to be decoded."""
@@ -175,7 +197,7 @@ class UtteranceDetector(Generic[S]):
         return self._window_samples is None or earliest <= state.utterance.start_sample <= latest
 
     def _frame(self, row: Array, end_sample: int, state: _State[S]) -> tuple[list[Draft], _State[S]]:
-        """Takes one frame `(V,)`; the first one of an utterance brings those of the pre-roll along."""
+        """Takes one frame `(W,)`; the first one of an utterance brings those of the pre-roll along."""
         state.history.append((end_sample, row))
         begin = state.utterance.start_sample
         if begin < 0:
@@ -190,19 +212,22 @@ class UtteranceDetector(Generic[S]):
         else:
             rows = [row]
         for heard in rows:
-            decoding = self.decoder.step(heard, decoding)
+            decoding = self.decoder.step(heard[: self._outputs], decoding)
+        hidden = state.hidden
+        if self._look_again is not None:
+            hidden += tuple(heard[self._outputs :] for heard in rows)
         utterance = Utterance(begin, end_sample, state.wake, end_sample)
         drafts, decoding = self.decoder.partial(utterance, decoding)
         may_end = self.rules.silence_may_end(end_sample, state.utterance)
         progress = self.decoder.progress(decoding) if may_end else "nothing"  # asking is not free
         is_over = self.decoder.is_over(decoding)
         why, after = self.rules.step(end_sample, progress, state.utterance, is_over)
-        state = state._replace(utterance=after, decoding=decoding)
+        state = state._replace(utterance=after, decoding=decoding, hidden=hidden)
         if why is None:
             return _at(drafts, end_sample), state
-        found = self.decoder.finish(utterance, why, decoding)
+        found = self._finish(utterance, why, decoding, hidden)
         listening = _CLOSED if found else state.listening
-        return _at(drafts + found, end_sample), state._replace(decoding=None, listening=listening)
+        return _at(drafts + found, end_sample), state._replace(decoding=None, hidden=(), listening=listening)
 
 
 def _at(drafts: list[Draft], sample: int) -> list[Draft]:

@@ -142,6 +142,7 @@ class WakeDetector:
         drafts: list[Draft] = []
         if not self.phrases and self._spotter.is_current(state):
             return drafts, state
+        posterior = posterior[:, : self.model.outputs]
         log_probs = np.log(np.maximum(posterior, LEAST_POSTERIOR))
         for row, end_sample in zip(log_probs, end_samples, strict=True):
             hits, state = self._spotter.step(row, end_sample, state)

@@ -12,6 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from auricle.configs.errors import ModelError
+from auricle.configs.whole import written_whole
 from auricle.models.frontend import FrontendConfig
 from auricle.models.network import Network, NetworkConfig
 
@@ -71,9 +72,8 @@ def save_model(path: Path, spec: ModelSpec, network: Network, dtype: torch.dtype
     }
     header = json.dumps({"format": FORMAT, **asdict(spec)}, sort_keys=True)
     content = save(weights, metadata={"auricle": header})
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(content)
-    partial.replace(path)
+    with written_whole(path) as partial:
+        partial.write_bytes(content)
     return file_hash(content)
 
 

@@ -21,6 +21,7 @@ from auricle.models.checkpoint import load_model
 from auricle.models.decoding.transducer import TransducerSearch
 from auricle.models.frontend import LogMel
 from auricle.models.runtime import Runtime, runtime_of
+from auricle.models.second_pass import SUFFIX, SecondPass, load_second_pass
 from auricle.models.zoo import find_model, shipped_path
 
 Array = NDArray[np.float32]
@@ -60,11 +61,18 @@ class ModelInfo:
     """0: unknown."""
     channels: int = 0
     """Numbers in each output frame that are no posteriors of `labels`, as of a transducer's encoder."""
+    hidden: int = 0
+    """Hidden values that follow the posteriors in each output frame, H; 0 where there is no second pass."""
+
+    @property
+    def outputs(self) -> int:
+        """Numbers in each output frame before the hidden values, V."""
+        return self.channels or len(self.labels)
 
     @property
     def width(self) -> int:
-        """Numbers in each output frame, V."""
-        return self.channels or len(self.labels)
+        """Numbers in each output frame, W = V + H."""
+        return self.outputs + self.hidden
 
     @property
     def frame_samples(self) -> int:
@@ -91,7 +99,10 @@ class Engine(Protocol):
         """Samples `(B, N)`, N whole hops of 10 ms, to those frames `(B, T, F)` that are now whole."""
 
     def infer(self, model: ModelInfo, frames: Array, state: State) -> tuple[Array, State]:
-        """Frames `(B, T, F)`, T whole strides, to posteriors `(B, T / stride, V)`."""
+        """Frames `(B, T, F)`, T whole strides, to posteriors and hidden values `(B, T / stride, W)`."""
+
+    def look_again(self, model: ModelInfo, hidden: Array) -> Array:
+        """Hidden values of an utterance `(J, H)` to the posteriors of the second pass `(J, V)`."""
 
     def dump_state(self, state: State) -> dict[str, NDArray[Any]]:
         """The tensors of a state by name, to be stored."""
@@ -106,6 +117,7 @@ class _Loaded(NamedTuple):
     activation: str = ""
     """What turns its output into posteriors; nothing: it gives them itself."""
     search: Callable[..., TransducerSearch] | None = None
+    second: SecondPass | None = None
 
 
 IMPORTED = ("silero", "emformer-rnnt")
@@ -152,6 +164,8 @@ class TorchEngine:
             return self._load_imported(name)
         path = find_model(name, cell)
         spec, network, digest = load_model(path)
+        beside = path.with_suffix(SUFFIX)
+        second = load_second_pass(beside, digest) if beside.exists() else None
         info = ModelInfo(
             name=f"{path.stem}@{digest}",
             kind=spec.kind,
@@ -160,9 +174,11 @@ class TorchEngine:
             lookahead_frames=spec.lookahead_frames,
             frontend=spec.frontend,
             parameters=sum(weight.numel() for weight in network.parameters()),
+            hidden=0 if second is None else spec.network.hidden,
         )
         if info not in self._models:
-            self._models[info] = _Loaded(runtime_of(network.requires_grad_(False)), spec.activation)
+            runtime = runtime_of(network.requires_grad_(False))
+            self._models[info] = _Loaded(runtime, spec.activation, second=second)
         self._frontends.setdefault(spec.frontend, LogMel(spec.frontend))
         return info
 
@@ -201,16 +217,33 @@ class TorchEngine:
 
     @torch.inference_mode()
     def infer(self, model: ModelInfo, frames: Array, state: State) -> tuple[Array, State]:
-        """Frames `(B, T, F)`, T whole strides, to posteriors `(B, T / stride, V)`."""
-        network, activation, _ = self._models[model]
-        steps = frames.shape[1] // model.stride_frames
+        """Frames `(B, T, F)`, T whole strides, to posteriors and hidden values `(B, T / stride, W)`."""
+        network, activation, _, second = self._models[model]
+        steps, hidden = frames.shape[1] // model.stride_frames, None
         # oneDNN repacks an LSTM's weights at each call: for a few steps that costs more than it saves.
         with nullcontext() if isinstance(network, Runtime) else _onednn(enabled=steps > FEW_STEPS):
-            output, state = network(torch.from_numpy(frames), state)
+            if second is None:
+                output, state = network(torch.from_numpy(frames), state)
+            else:
+                hidden, state = network.hidden(torch.from_numpy(frames), state)
+                output = network.logits(hidden)
         if activation:
             output = output.sigmoid() if activation == "sigmoid" else output.softmax(-1)
-        found: Array = output.numpy()
+        found: Array = (output if hidden is None else torch.cat([output, hidden], -1)).numpy()
         return found, state
+
+    @torch.inference_mode()
+    def look_again(self, model: ModelInfo, hidden: Array) -> Array:
+        """Hidden values of an utterance `(J, H)` to the posteriors of the second pass `(J, V)`.
+
+        Raises:
+            ModelError: the model has none.
+        """
+        second = self._models[model].second
+        if second is None:
+            raise ModelError(f"{model.name} has no second pass")
+        found: Array = second(torch.from_numpy(hidden)[None])[0].softmax(-1).numpy()
+        return found
 
     def dump_state(self, state: State) -> dict[str, NDArray[Any]]:
         """The tensors of a state by name, to be stored."""

@@ -154,6 +154,16 @@ class Network(nn.Module):
         Raises:
             ValueError: T is not a multiple of `stride_frames`.
         """
+        hidden, state = self.hidden(features, state)
+        return self.logits(hidden), state
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """What the head makes of hidden values `(B, J, H)`, with shape `(B, J, V)`."""
+        found: Tensor = self.head(self.dropout(hidden))
+        return found
+
+    def hidden(self, features: Tensor, state: NetworkState) -> tuple[Tensor, NetworkState]:
+        """As `forward`, before the head: what the last layer gives, `(B, T / stride_frames, H)`."""
         hidden = (features - self.feature_mean) * self.feature_scale
         means: list[MeanState] = []
         for norm, mean_heard in zip(self.means, state.means, strict=True):
@@ -169,5 +179,4 @@ class Network(nn.Module):
         for block, heard in zip(self.recurrent, state.recurrent, strict=True):
             hidden, recurrent_state = block(hidden, heard)
             recurrent.append(recurrent_state)
-        state = NetworkState(tuple(convolutions), tuple(recurrent), tuple(means))
-        return self.head(self.dropout(hidden)), state
+        return hidden, NetworkState(tuple(convolutions), tuple(recurrent), tuple(means))

@@ -250,6 +250,16 @@ class Runtime:
 
     def __call__(self, features: Tensor, state: NetworkState) -> tuple[Tensor, NetworkState]:
         """Runs whole output frames; arguments, results and errors as for `Network.forward`."""
+        hidden, after = self.hidden(features, state)
+        return self.logits(hidden), after
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """What the head makes of hidden values `(B, J, H)`."""
+        batch, frames, size = hidden.shape
+        return torch.from_numpy(self.head(hidden.numpy().reshape(-1, size)).reshape(batch, frames, -1))
+
+    def hidden(self, features: Tensor, state: NetworkState) -> tuple[Tensor, NetworkState]:
+        """As `Network.hidden`; arguments and errors as for `Network.forward`."""
         if (frames := features.shape[1]) % self.stride:
             raise ValueError(f"expected a multiple of {self.stride} frames, got {frames}; re-block them")
         if len(features) == 1:
@@ -271,4 +281,4 @@ class Runtime:
             assert isinstance(heard, RecurrentState)
             values, remembered = run(values, heard)
             recurrent.append(remembered)
-        return self.head(values), NetworkState(tuple(convolutions), tuple(recurrent), state.means)
+        return values, NetworkState(tuple(convolutions), tuple(recurrent), state.means)

@@ -61,6 +61,9 @@ class AcousticData:
     """Share of plain CTC that is added to "lfmmi" and "distil"."""
     teacher: str = ""
     """For "distil": the model to learn from, by name or path."""
+    second_layers: int = 0
+    """Above 0: the network stays as `training.start` has it, and a second pass of so many layers is learnt
+    above it."""
     aligner: str = ""
     """For "ce": the CTC model that aligns the recordings, by name or path."""
     aligner_blank_shift: float = -3.0

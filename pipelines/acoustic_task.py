@@ -13,8 +13,9 @@ from auricle.models.checkpoint import ModelSpec
 from auricle.models.frontend import LogMel
 from auricle.models.layers import Recurrent
 from auricle.models.lexicon import Lexicon
-from auricle.models.network import Network
+from auricle.models.network import Network, NetworkConfig
 from auricle.models.phones import BLANK, SILENCE, phone_labels
+from auricle.models.second_pass import SecondPassConfig, TwoPasses
 from auricle.pipelines import criteria
 from auricle.pipelines.acoustic_data import Utterance, list_utterances
 from auricle.pipelines.alignment import align_all, load_aligner, utterance_log_probs
@@ -69,6 +70,13 @@ class AcousticTask(Task):
             lookahead_frames=recipe.lookahead_frames,
         )
         self.dev = AcousticDev(corpus, pick_seconds(judged, data.dev_seconds), self.spec, frontend)
+
+    def network(self, config: NetworkConfig) -> Network:
+        """One network, or two passes of which the second is trained."""
+        if not (layers := self.recipe.acoustic.second_layers):
+            return Network(config)
+        second = SecondPassConfig(config.labels, config.hidden, layers, config.dropout)
+        return TwoPasses(config, second)
 
     def prepare(self, network: Network) -> None:
         """Keeps the spread of the signal from layer to layer, without which CTC rests long on the blank."""

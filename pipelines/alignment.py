@@ -4,7 +4,6 @@ Shape letters: B utterances, J output frames, V labels.
 """
 
 import logging
-import os
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import groupby
@@ -19,6 +18,7 @@ from rich.progress import track
 from torch import Tensor
 
 from auricle.configs.errors import DataError
+from auricle.configs.whole import written_whole
 from auricle.models.checkpoint import ModelSpec, load_model
 from auricle.models.frontend import LogMel
 from auricle.models.network import Network
@@ -201,9 +201,7 @@ def _read(path: Path) -> dict[str, FrameLabels]:
 
 
 def _write(path: Path, aligned: dict[str, FrameLabels]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial.npz")
     frames = list(aligned.values())
     ends = np.cumsum([len(labels) for labels in frames])
-    np.savez_compressed(partial, names=np.array(list(aligned)), ends=ends, frames=np.concatenate(frames))
-    partial.replace(path)
+    with written_whole(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, names=np.array(list(aligned)), ends=ends, frames=np.concatenate(frames))

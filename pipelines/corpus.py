@@ -10,7 +10,6 @@ for training refuses `eval` outright.
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from auricle.configs.errors import DataError
+from auricle.configs.whole import written_whole
 
 SAMPLE_RATE = 16_000
 SPLITS = ("train", "dev", "eval")
@@ -178,12 +178,8 @@ def decoded_path(work: Path, shard: str) -> Path:
 
 def save_array(path: Path, values: Any) -> None:
     """Writes an array whole or not at all: what was stopped, or found no room, is not taken for it."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial.npy")
-    try:
-        np.save(partial, values)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with written_whole(path) as partial, partial.open("wb") as file:
+        np.save(file, values)
 
 
 def _is_newer(decoded: Path, source: Path) -> bool:

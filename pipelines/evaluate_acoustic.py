@@ -20,6 +20,7 @@ from auricle.models.checkpoint import ModelSpec, load_model
 from auricle.models.frontend import LogMel
 from auricle.models.lexicon import Lexicon, normalise
 from auricle.models.phones import INDEX
+from auricle.models.second_pass import SUFFIX, load_two_passes
 from auricle.pipelines.acoustic_data import AcousticData, Utterance, list_utterances
 from auricle.pipelines.alignment import utterance_log_probs
 from auricle.pipelines.bigram import Bigram, count_bigram
@@ -59,8 +60,8 @@ class AcousticJudge:
     """A model and what it is judged on."""
 
     def __init__(self, path: Path, corpus: Corpus, sets: Sequence[str] = AcousticData().dev_sets) -> None:
-        """Reads the model, and counts the phone bigram of the training texts."""
-        self.spec, self.network, _ = load_model(path)
+        """Reads the model, or a second pass and its model, and counts the phone bigram of training texts."""
+        self.spec, self.network, _ = (load_two_passes if path.suffix == SUFFIX else load_model)(path)
         self.frontend, self.corpus, self.sets = LogMel(self.spec.frontend), corpus, sets
         self.lexicon = Lexicon.of_folder(corpus.data)
         self.bigram = self._bigram()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from auricle.configs.errors import DataError
+from auricle.configs.whole import written_whole
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,6 @@ def keep(folder: Path, key: str, settings: Mapping[str, Any], measure: Callable[
         logger.info("kept: %s", key)
         return kept["result"]
     result = json.loads(json.dumps(measure()))
-    unfinished = path.with_suffix(".partial")
-    unfinished.write_text(json.dumps({"settings": asked, "result": result}, indent=1), encoding="utf-8")
-    unfinished.replace(path)
+    with written_whole(path) as partial:
+        partial.write_text(json.dumps({"settings": asked, "result": result}, indent=1), encoding="utf-8")
     return result

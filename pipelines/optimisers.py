@@ -27,11 +27,10 @@ def make_optimisers(network: Network, config: TrainingConfig) -> list[torch.opti
     """
     if config.optimiser != "muon":
         return [torch.optim.AdamW(_groups(network, config.weight_decay), lr=0.0)]
-    matrices = [
-        weight for name, weight in network.named_parameters() if "recurrent" in name and weight.dim() > 1
-    ]
+    learning = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
+    matrices = [weight for name, weight in learning.items() if "recurrent" in name and weight.dim() > 1]
     chosen = {id(weight) for weight in matrices}
-    rest = [weight for weight in network.parameters() if id(weight) not in chosen]
+    rest = [weight for weight in learning.values() if id(weight) not in chosen]
     muon = torch.optim.Muon if multiplies_bf16(matrices[0].device) else MuonFp32
     return [
         muon(matrices, lr=0.0, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"),
@@ -82,7 +81,7 @@ def orthogonal(matrix: Tensor, coefficients: tuple[float, float, float], steps: 
 
 def _groups(network: Network, weight_decay: float) -> list[dict[str, Any]]:
     """Weight decay for matrices, none for biases."""
-    parameters = list(network.parameters())
+    parameters = [weight for weight in network.parameters() if weight.requires_grad]
     return [
         {"params": [weight for weight in parameters if weight.dim() > 1], "weight_decay": weight_decay},
         {"params": [weight for weight in parameters if weight.dim() <= 1], "weight_decay": 0.0},

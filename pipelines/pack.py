@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from rich.progress import track
 
 from auricle.configs.errors import DataError
+from auricle.configs.whole import written_whole
 from auricle.models.lexicon import FILE_NAME, Lexicon, lexicon_text
 from auricle.pipelines.corpus import (
     MISPLACED_SPEAKERS,
@@ -225,14 +226,12 @@ def _packed(item: Item) -> Packed:
 
 def _write_part(path: Path, items: Sequence[Item]) -> str:
     """Writes a part with nothing in it but names and content; returns its SHA-256."""
-    partial = path.with_suffix(".partial")
-    with tarfile.open(partial, "w", format=tarfile.USTAR_FORMAT) as tar:
+    with written_whole(path) as partial, tarfile.open(partial, "w", format=tarfile.USTAR_FORMAT) as tar:
         for item in items:
             entry = tarfile.TarInfo(item.path)
             content = item.read()
             entry.size, entry.mode = len(content), 0o644
             tar.addfile(entry, io.BytesIO(content))
-    partial.replace(path)
     return _sha256(path)
 
 
@@ -244,10 +243,8 @@ def _extract(path: Path, files: Sequence[Packed], data: Path) -> int:
             if hashlib.sha256(content).hexdigest() != file.sha256:
                 raise DataError(f"{file.path} in {path} is not what the index says: pack again")
             target = _inside(data, file.path)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_name(target.name + ".partial")
-            partial.write_bytes(content)
-            partial.replace(target)
+            with written_whole(target) as partial:
+                partial.write_bytes(content)
     return len(files)
 
 
@@ -273,6 +270,5 @@ def _sha256(path: Path) -> str:
 
 def _write_index(out: Path, parts: Sequence[Part]) -> None:
     table = {"format": FORMAT, "parts": [asdict(part) for part in parts]}
-    partial = out / f"{INDEX_NAME}.partial"
-    partial.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
-    partial.replace(out / INDEX_NAME)
+    with written_whole(out / INDEX_NAME) as partial:
+        partial.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")

@@ -87,6 +87,14 @@ class Recipe:
     """Output frames by which the model answers late (without frame targets: by which it may answer late)."""
     name: str = ""
 
+    def __post_init__(self) -> None:
+        """Checks what concerns more than one table."""
+        if self.acoustic.second_layers and not self.training.start:
+            raise ConfigError(
+                "acoustic.second_layers: a second pass is learnt above a finished model; name it in "
+                "training.start"
+            )
+
 
 def load_recipe(task: str, settings: Sequence[str] = (), path: Path | None = None) -> Recipe:
     """Reads a recipe.

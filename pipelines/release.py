@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from auricle.models.checkpoint import ModelSpec, save_model
+from auricle.models.checkpoint import ModelSpec, file_hash, save_model
+from auricle.models.second_pass import SUFFIX, SecondPassInfo, TwoPasses, save_second_pass
+from auricle.models.zoo import find_model
 from auricle.pipelines.corpus import Clip
 from auricle.pipelines.recipe import as_table
 from auricle.pipelines.train import Trainer
@@ -64,13 +66,15 @@ def training_record(trainer: Trainer, command: str) -> dict[str, Any]:
 
 
 def write_model(trainer: Trainer, out: Path, command: str) -> str:
-    """Writes the best weights (fp16) to `out` and record and curve to `out` with `.json`.
+    """Writes the best weights (fp16) to `out`, record and curve beside it with `.json` (`.second.json`).
 
     Returns:
         The hash of the model file.
     """
     recipe, record = trainer.recipe, training_record(trainer, command)
     network = trainer.best_network()
+    if isinstance(network, TwoPasses):
+        return _write_second_pass(network, trainer, out, record)
     spec = ModelSpec(
         kind=recipe.task,
         labels=trainer.task.labels,
@@ -82,6 +86,23 @@ def write_model(trainer: Trainer, out: Path, command: str) -> str:
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     digest = save_model(out, spec, network)
-    record = {"model": f"{out.stem}@{digest}", **record, "curve": trainer.log.rows}
-    out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    _write_record(out.with_suffix(".json"), {"model": f"{out.stem}@{digest}", **record}, trainer)
     return digest
+
+
+def _write_second_pass(network: TwoPasses, trainer: Trainer, out: Path, record: dict[str, Any]) -> str:
+    """Writes the second pass alone, which belongs to the model that training started from."""
+    recipe = trainer.recipe
+    first = find_model(recipe.training.start, recipe.network.cell)
+    short = {key: value for key, value in record.items() if key not in ("recipe", "data")}
+    info = SecondPassInfo(file_hash(first.read_bytes()), network.second.config, short)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    digest = save_second_pass(out, info, network.second)
+    names = {"model": f"{out.stem}{SUFFIX}@{digest}", "first_pass": f"{first.stem}@{info.first}"}
+    _write_record(out.with_suffix(".second.json"), names | record, trainer)
+    return digest
+
+
+def _write_record(path: Path, record: dict[str, Any], trainer: Trainer) -> None:
+    content = {**record, "curve": trainer.log.rows}
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -13,6 +13,7 @@ from auricle.configs.errors import ConfigError
 from auricle.models.checkpoint import load_model
 from auricle.models.layers import GATED
 from auricle.models.network import Network
+from auricle.models.second_pass import TwoPasses
 from auricle.models.zoo import find_model
 from auricle.pipelines.recipe import Recipe
 from auricle.pipelines.units import HEAD, widened
@@ -60,7 +61,12 @@ def start_from_model(network: Network, recipe: Recipe) -> None:
         weights = deepened(weights, network, spec.network.layers)
     if not same_task:
         weights |= {name: network.state_dict()[name] for name in HEAD}
-    network.load_state_dict(widened(weights, network))
+    weights = widened(weights, network)
+    if isinstance(network, TwoPasses):
+        network.load_state_dict(weights, strict=False)  # all but the second pass
+        network.second.start_from(network)
+        return
+    network.load_state_dict(weights)
 
 
 def _as_gru(name: str, weight: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ import soundfile
 from rich.progress import Progress
 
 from auricle.configs.errors import DataError
+from auricle.configs.whole import written_whole
 from auricle.pipelines.corpus import SAMPLE_RATE
 from auricle.pipelines.near_misses import near_misses
 from auricle.pipelines.sounds import change_speed
@@ -222,6 +223,5 @@ def _write_shard(
         parts += [samples / max(1.0, float(np.abs(samples).max())), gap]
         start += len(samples) + GAP_SAMPLES
     soundfile.write(audio, np.concatenate(parts), SAMPLE_RATE, subtype="PCM_16")
-    partial = listing.with_suffix(".partial")
-    partial.write_text("".join(entries), encoding="utf-8")
-    partial.replace(listing)
+    with written_whole(listing) as partial:
+        partial.write_text("".join(entries), encoding="utf-8")

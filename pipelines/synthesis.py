@@ -7,7 +7,6 @@ The result lies in the work folder like a decoded set of the corpus, named `synt
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import tempfile
@@ -22,6 +21,7 @@ import soxr
 from rich.progress import track
 
 from auricle.configs.errors import DataError
+from auricle.configs.whole import written_whole
 from auricle.pipelines.corpus import SAMPLE_RATE, Clip, decoded_path, read_manifest, save_array
 from auricle.pipelines.targets import Floats, find_word, hop_levels_db
 
@@ -147,9 +147,8 @@ def synthesise(work: Path, wanted: Mapping[str, int], seed: int) -> list[Clip]:
             parts.append((samples / max(1.0, float(np.abs(samples).max())) * 32767).astype(np.int16))
             start += len(samples)
         save_array(decoded, np.concatenate(parts))
-        partial = manifest.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text("".join(lines))
-        partial.replace(manifest)
+        with written_whole(manifest) as partial:
+            partial.write_text("".join(lines))
     return read_manifest(manifest, SET, "train")
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from auricle.models.frontend import LogMel
-from auricle.models.network import Network
+from auricle.models.network import Network, NetworkConfig
 from auricle.pipelines.batches import AudioMaker, BatchMaker, recipe_rooms
 from auricle.pipelines.corpus import Clip, Corpus
 from auricle.pipelines.dev import KeywordDev, VadDev
@@ -32,6 +32,10 @@ class Task(ABC):
     clips: Sequence[Clip]
     extra_outputs: int = 0
     """Outputs that the network has behind those of the labels while it is trained."""
+
+    def network(self, config: NetworkConfig) -> Network:
+        """Builds what is trained."""
+        return Network(config)
 
     def prepare(self, network: Network) -> None:  # noqa: B027 (nothing, unless a task needs it)
         """Sets the weights that training starts from; as the layers made them, unless a task knows better."""

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from auricle.configs.errors import DataError
+from auricle.configs.whole import written_whole
 from auricle.models import state as states
 from auricle.models.frontend import LogMel
 from auricle.models.network import Network, NetworkState
@@ -104,13 +105,13 @@ class Trainer:
         corpus.decode(self.task.clips)
         self.audio = self.task.batches(recipe, corpus, self.device, loaders)
         shape = replace(recipe.network, labels=recipe.network.labels + self.task.extra_outputs)
-        self.network = Network(shape)
+        self.network = self.task.network(shape)
         if recipe.training.start:
             start_from_model(self.network, recipe)
         else:
             self.task.prepare(self.network)
         self.network.to(self.device)
-        self.average = Network(shape).requires_grad_(False).to(self.device)
+        self.average = self.task.network(shape).requires_grad_(False).to(self.device)
         self.state = self.network.initial_state(recipe.training.streams)
         self.optimisers = make_optimisers(self.network, recipe.training)
         self.progress = Progressed()
@@ -301,9 +302,8 @@ def _carried(leaf: Tensor) -> Tensor:
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
-    partial = path.with_suffix(".partial")
-    torch.save(content, partial)
-    partial.replace(path)
+    with written_whole(path) as partial:
+        torch.save(content, partial)
 
 
 def _difference(old: Recipe, new: Recipe) -> str:

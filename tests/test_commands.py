@@ -2,7 +2,8 @@
 
 import json
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from auricle.daemon.events import Event, Sequencer
 from auricle.daemon.offline import stream_blocks
 from auricle.daemon.selftest import same_event
 from auricle.daemon.stream import Shared
+from auricle.models.engine import ModelInfo
 
 SCHEMA = Path(__file__).parent.parent / "daemon/schema/event-v1.json"
 GRAMMAR = """
@@ -219,6 +221,40 @@ def test_mistakes_in_the_settings_are_named(engine: ToneEngine, grammar: Path) -
         configured(grammar, "commands.after_wake=true")
     with pytest.raises(ModelError, match="expected 'acoustic'"):
         CommandDecoder(engine.load("vad"), CommandSettings(), Grammar(grammar))
+
+
+class TwiceEngine(ToneEngine):
+    """The same with a second pass: its hidden values are the posteriors, which `again` may change."""
+
+    def __init__(self, again: Callable[[np.ndarray], np.ndarray]) -> None:
+        super().__init__()
+        self.again, self.looked = again, 0
+
+    def load(self, name: str, cell: str = "gru") -> ModelInfo:
+        model = super().load(name, cell)
+        return replace(model, hidden=model.width) if model.kind == "acoustic" else model
+
+    def infer(self, model: ModelInfo, frames: np.ndarray, state: Any) -> tuple[np.ndarray, Any]:
+        posterior, state = super().infer(model, frames, state)
+        return (np.concatenate([posterior, posterior], -1) if model.hidden else posterior), state
+
+    def look_again(self, model: ModelInfo, hidden: np.ndarray) -> np.ndarray:
+        self.looked += 1
+        return self.again(hidden)
+
+
+def test_a_second_pass_has_the_last_word(engine: ToneEngine, grammar: Path) -> None:
+    def nothing(hidden: np.ndarray) -> np.ndarray:
+        return np.eye(hidden.shape[1], dtype=np.float32)[np.zeros(len(hidden), int)]
+
+    once = commands(run(TALK, engine, configured(grammar)))
+    same, never = TwiceEngine(lambda hidden: hidden), TwiceEngine(nothing)
+    assert commands(run(TALK, same, configured(grammar))) == once
+    assert same.looked == len(once) == 2  # not at the utterance that no command is like
+    assert commands(run(TALK, never, configured(grammar))) == []
+    never.looked = 0
+    assert commands(run(TALK, never, configured(grammar, "commands.second_pass=false"))) == once
+    assert never.looked == 0
 
 
 def test_the_shipped_grammar_compiles(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ MODEL: Any = SimpleNamespace(
     name="acoustic@0",
     kind="acoustic",
     labels=phone_labels(BLANK),
+    outputs=len(phone_labels(BLANK)),
     frame_samples=FRAME,
     lookahead_frames=2,
     stride_frames=4,

@@ -13,7 +13,7 @@ from auricle.daemon.endpoint import Endpoint, EndpointRules, Progress, Utterance
 from auricle.daemon.utterance import Utterance, UtteranceDetector
 
 FRAME = 640
-MODEL: Any = SimpleNamespace(frame_samples=FRAME, lookahead_frames=2)
+MODEL: Any = SimpleNamespace(frame_samples=FRAME, lookahead_frames=2, outputs=1)
 RULES = EndpointRules(
     no_speech_samples=20 * FRAME,
     after_partial_samples=10 * FRAME,
@@ -57,6 +57,9 @@ class Recorder:
     def partial(self, utterance: Utterance, state: Heard) -> tuple[list[Draft], Heard]:
         return [], state
 
+    def again(self, state: Heard) -> Heard | None:
+        return Heard()
+
     def finish(self, utterance: Utterance, why: Endpoint, state: Heard) -> list[Draft]:
         data = {"frames": state.frames, "why": why, "utterance": utterance._replace(wake=None)}
         return [Draft("command", utterance.end_sample, data, wake=utterance.wake)]
@@ -74,7 +77,7 @@ class Rejecting(Recorder):
 
 
 def detector(decoder: Recorder, window: int | None = None, history: int = 20) -> UtteranceDetector[Heard]:
-    return UtteranceDetector(MODEL, decoder, RULES, history * FRAME, window)
+    return UtteranceDetector(MODEL, decoder, RULES, history * FRAME, window_samples=window)
 
 
 def start(frame: int, begin: int) -> Draft:
@@ -226,3 +229,30 @@ def test_rules_hold_their_state_in_a_value() -> None:
     assert RULES.step(10 * FRAME, "nothing", before) == (None, before)
     assert RULES.step(104 * FRAME, "final", started) == (None, started)
     assert RULES.step(105 * FRAME, "final", started)[0] == "length"
+
+
+@pytest.mark.parametrize("sizes", [(1,), (7, 2), (90,)])
+def test_a_second_pass_is_given_each_utterance_whole_and_searched_instead(sizes: tuple[int, ...]) -> None:
+    model: Any = SimpleNamespace(frame_samples=FRAME, lookahead_frames=2, outputs=1)
+    seen: list[np.ndarray] = []
+
+    def look_again(hidden: np.ndarray) -> np.ndarray:
+        seen.append(hidden)
+        return 1000 + hidden[:, :1]
+
+    one = UtteranceDetector[Heard](model, Recorder(), RULES, 20 * FRAME, look_again=look_again)
+    numbers = np.arange(90, dtype=np.float32)
+    rows = np.column_stack([numbers, numbers, -numbers])
+    cues = [start(20, 12), stop(35, 30), start(50, 45)]
+    state, drafts, place = one.initial_state(), list[Draft](), 0
+    while place < 90:
+        ends = [(number + 1) * FRAME for number in range(place, min(90, place + sizes[place % len(sizes)]))]
+        own = [cue for cue in cues if place * FRAME < cue.sample <= ends[-1]]
+        found, state = one.decide(rows[place : place + len(ends)], ends, state, own)
+        drafts, place = drafts + found, place + len(ends)
+    drafts += one.finish(90 * FRAME, 90 * FRAME, state)[0]
+    assert [draft.data["frames"] for draft in drafts] == [tuple(range(1012, 1040)), tuple(range(1045, 1090))]
+    assert [hidden[:, 1].tolist() for hidden in seen] == [
+        list(range(-12, -40, -1)),
+        list(range(-45, -90, -1)),
+    ]

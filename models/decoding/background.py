@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auricle.configs.errors import ModelError
+from auricle.configs.whole import written_whole
 from auricle.models.decoding.phrases import Array, PhraseSearch, PhraseSearchSettings
 
 SUFFIX = ".wake.xz"
@@ -111,9 +112,8 @@ class Background:
         """Writes the file, whole or not at all."""
         header = json.dumps({"format": FORMAT, "shape": self.codes.shape, **asdict(self.info)}).encode()
         content = lzma.compress(header + b"\n" + self.codes.tobytes(), preset=9 | lzma.PRESET_EXTREME)
-        partial = path.with_suffix(".partial")
-        partial.write_bytes(content)
-        partial.replace(path)
+        with written_whole(path) as partial:
+            partial.write_bytes(content)
 
 
 def load_background(path: Path, model: str) -> Background:

@@ -10,7 +10,6 @@ Shape letters: N states, C chains, K joints where words end, M joints where word
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cache
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auricle.configs.errors import ConfigError, DataError
+from auricle.configs.whole import written_whole
 from auricle.models import g2p, lexicon
 from auricle.models.decoding.templates import parse_network, read_network
 from auricle.models.decoding.word_network import FINAL, NO_TAG, START, Jump, Tag, WordNetwork
@@ -209,12 +209,10 @@ def save_graph(graph: CommandGraph, path: Path) -> None:
     arrays["vocabulary"] = np.array(graph.vocabulary)
     arrays["tags"] = np.array(json.dumps(graph.tags))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as partial:
-            np.savez(partial, **arrays)
-            partial.flush()
-            os.fsync(partial.fileno())  # or a power cut leaves the name and not what is in it
-        os.replace(partial.name, path)  # noqa: PTH105
+        with written_whole(path) as partial, partial.open("wb") as file:
+            np.savez(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())  # or a power cut leaves the name and not what is in it
     except OSError:
         return
 

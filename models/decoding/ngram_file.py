@@ -4,11 +4,9 @@ The compact format is an xz-compressed npz archive: the words, and for each orde
 each history, their last words, and log-probabilities and back-off weights in steps of 1/40 of a decade.
 """
 
-import contextlib
 import gzip
 import io
 import lzma
-import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -19,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auricle.configs.errors import ModelError
+from auricle.configs.whole import written_whole
 from auricle.models.decoding.ngram import END, NEVER, START, UNKNOWN, Floats, Ints, NGram, assemble
 
 SUFFIX = ".lm.xz"
@@ -109,19 +108,8 @@ def write_compact(model: NGram, path: Path) -> None:
     stored = io.BytesIO()
     np.savez(stored, **arrays)  # type: ignore[arg-type]
     packed = lzma.compress(stored.getvalue(), preset=9 | lzma.PRESET_EXTREME)
-    with _whole(path) as partial:
+    with written_whole(path) as partial:
         partial.write_bytes(packed)
-
-
-@contextlib.contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """Where to write a file that replaces `path` once it is whole; what went wrong leaves that as it was."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _read_compact(path: Path) -> NGram:
@@ -236,7 +224,7 @@ def write_arpa(model: NGram, path: Path) -> None:
     """Writes an ARPA file, compressed if its name ends in .gz."""
     opener: Any = gzip.open if path.name.endswith(".gz") else open
     count = len(model.words)
-    with _whole(path) as partial, opener(partial, "wt", encoding="utf-8") as out:
+    with written_whole(path) as partial, opener(partial, "wt", encoding="utf-8") as out:
         out.write("\\data\\\n")
         out.writelines(f"ngram {order}={size}\n" for order, size in enumerate(model.orders, start=1))
         texts = list(model.words)

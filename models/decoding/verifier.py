@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from auricle.configs.errors import ModelError
+from auricle.configs.whole import written_whole
 from auricle.models.decoding.background import LEAST_CODE, Codes, Tail
 from auricle.models.decoding.phrases import Array, PhraseSearchSettings, Way
 from auricle.models.phones import BLANK_INDEX
@@ -116,10 +117,8 @@ class Verifier:
         tail = {name: value for name, value in self.tail._asdict().items() if name != "scores"}
         header = json.dumps({"tail": tail, **asdict(self.info)}, sort_keys=True)
         checksum = _checksum(header, tensors)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_bytes(save(tensors, {"format": FORMAT, "verifier": header, "checksum": checksum}))
-        partial.replace(path)
+        with written_whole(path) as partial:
+            partial.write_bytes(save(tensors, {"format": FORMAT, "verifier": header, "checksum": checksum}))
         return checksum
 
     def check(self, ways: Sequence[Way], model: str, search: PhraseSearchSettings) -> None:

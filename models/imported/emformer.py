@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from auricle.configs.errors import ModelError
+from auricle.configs.whole import written_whole
 from auricle.models.decoding.transducer import Array
 from auricle.models.imported.files import SUMS, find_one, verify, write_sums
 from auricle.models.imported.frontends import SegmentConfig
@@ -225,11 +226,8 @@ def _fetch(key: str, path: Path) -> None:
 
     _LOG.info("downloading %s to %s", key, path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.unlink(missing_ok=True)
-        _download_asset(key, path=partial, progress=False)
-        partial.replace(path)
+        with written_whole(path) as partial:
+            _download_asset(key, path=partial, progress=False)
     except OSError as error:
         raise ModelError(
             f"cannot download torchaudio's {key}: {error}; with a network try again, without one put the "

@@ -21,6 +21,7 @@ kind, or what the daemon makes of phones: wake, commands, transcripts.
 
   auricle evaluate models/weights/vad-gru.safetensors models/weights/vad-lstm.safetensors
   auricle evaluate models/weights/keyword-gru.safetensors --split eval --out runs/figures
+  auricle evaluate models/weights/acoustic-lstm.safetensors models/weights/acoustic-lstm.second
   auricle evaluate wake --split eval --out runs/figures
   auricle evaluate commands --most 40 --set acoustic.model=my.safetensors
   auricle evaluate transcripts --split eval --out runs/figures
@@ -125,20 +126,22 @@ def _judge_models(args: argparse.Namespace, corpus: "Corpus") -> None:
     """Judges model files by what their kind promises."""
     from auricle.configs.errors import DataError
     from auricle.models.checkpoint import load_model
+    from auricle.models.second_pass import SUFFIX, load_two_passes
     from auricle.pipelines.acoustic_report import evaluate_acoustic
     from auricle.pipelines.evaluate import evaluate_keyword
     from auricle.pipelines.evaluation_plots import draw
     from auricle.pipelines.keyword_report import draw_keyword
     from auricle.pipelines.vad_report import evaluate_vad
 
-    kinds = {load_model(path)[0].kind for path in args.models}
+    kinds = {(load_two_passes if path.suffix == SUFFIX else load_model)(path)[0].kind for path in args.models}
     if len(kinds) != 1:
         raise DataError(f"models of different kinds: {', '.join(sorted(kinds))}; evaluate one kind at a time")
     if kinds == {"vad"}:
         reports = {"vad": evaluate_vad(args.models, corpus, args.split, args.snr_db)}
     elif kinds == {"acoustic"}:
         reports = {
-            path.stem: evaluate_acoustic(path, corpus, args.split, args.snr_db) for path in args.models
+            path.name.removesuffix(".safetensors"): evaluate_acoustic(path, corpus, args.split, args.snr_db)
+            for path in args.models
         }
     else:
         _check_words(args.models)

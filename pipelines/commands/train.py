@@ -141,7 +141,8 @@ def _train_network(args: argparse.Namespace) -> int:
     processes.leave()
     if not processes.is_first:
         return 0
-    out = args.out or folder / f"{recipe.name}.safetensors"
+    suffix = ".second" if recipe.acoustic.second_layers else ".safetensors"
+    out = args.out or folder / f"{recipe.name}{suffix}"
     digest = write_model(trainer, out, _command(args))
     best = "not judged yet"
     if progress.figures:

@@ -1,0 +1,119 @@
+"""The second pass: trained above a model that stays as it is, read with it, and used on whole utterances."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import spoken
+import torch
+
+from auricle.configs.errors import ConfigError, ModelError
+from auricle.models.checkpoint import file_hash, load_model
+from auricle.models.engine import TorchEngine
+from auricle.models.second_pass import (
+    SUFFIX,
+    SecondPass,
+    SecondPassConfig,
+    TwoPasses,
+    load_second_pass,
+    load_two_passes,
+)
+from auricle.pipelines.corpus import Corpus
+from auricle.pipelines.evaluate_acoustic import AcousticJudge
+from auricle.pipelines.recipe import load_recipe
+from auricle.pipelines.release import write_model
+from auricle.pipelines.train import Trainer
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return spoken.write_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def passes(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[float]]:
+    """A model file with its second pass beside it, and the losses of the second one."""
+    torch.set_num_threads(1)
+    folder, losses = tmp_path_factory.mktemp("passes"), list[float]()
+    corpus, first = Corpus(data, folder), folder / "toy.safetensors"
+    short = load_recipe("acoustic", (*spoken.SETTINGS, "training.steps=8"))
+    run = Trainer(short, corpus, folder / "first")
+    run.run()
+    write_model(run, first, "auricle train acoustic")
+    more = (*spoken.SETTINGS, "training.steps=60", "acoustic.second_layers=1", f"training.start={first}")
+    run = Trainer(load_recipe("acoustic", more), corpus, folder / "second")
+    run.log.loss = lambda step, value: losses.append(value)  # type: ignore[method-assign]
+    run.run()
+    write_model(run, first.with_suffix(SUFFIX), "auricle train acoustic")
+    return first, losses
+
+
+def test_a_second_pass_learns_above_a_first_one_that_stays(passes: tuple[Path, list[float]]) -> None:
+    first, losses = passes
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:3])
+    _, both, digest = load_two_passes(first.with_suffix(SUFFIX))
+    for name, value in load_model(first)[1].state_dict().items():
+        assert torch.equal(value, both.state_dict()[name]), name
+    assert digest == file_hash(first.with_suffix(SUFFIX).read_bytes())
+    assert first.with_suffix(".second.json").is_file()
+
+
+def test_training_a_second_pass_wants_a_model(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"second_layers.*training\.start"):
+        load_recipe("acoustic", (*spoken.SETTINGS, "acoustic.second_layers=1"))
+
+
+def test_it_hears_what_comes_before_and_after() -> None:
+    torch.manual_seed(4)
+    second, hidden = SecondPass(SecondPassConfig(5, 8, layers=1, dropout=0.0)).eval(), torch.randn(1, 9, 8)
+    said = second(hidden)
+    for changed in (0, 8):
+        other = hidden.clone()
+        other[0, changed] = 3 * torch.randn(8)
+        assert not torch.allclose(second(other)[0, 4], said[0, 4], atol=1e-5)
+
+
+def test_the_engine_hands_hidden_values_out_and_looks_at_them_again(
+    passes: tuple[Path, list[float]], tmp_path: Path
+) -> None:
+    first, _ = passes
+    alone = tmp_path / first.name
+    alone.write_bytes(first.read_bytes())
+    engine = TorchEngine()
+    info, single = engine.load(str(first)), engine.load(str(alone))
+    samples = np.random.default_rng(3).standard_normal((2, 16_000)).astype(np.float32) * 0.1
+    frames, _ = engine.features(info.frontend, samples, engine.frontend_state(info.frontend, 2))
+    frames = frames[:, : frames.shape[1] // 4 * 4]
+    heard, _ = engine.infer(info, frames, engine.model_state(info, 2))
+    expected, _ = engine.infer(single, frames, engine.model_state(single, 2))
+    assert heard.shape[2] == info.width == single.width + info.hidden
+    assert np.allclose(heard[..., : single.width], expected, atol=1e-6)
+    _, both, _ = load_two_passes(first.with_suffix(SUFFIX))
+    assert isinstance(both, TwoPasses)
+    with torch.inference_mode():
+        logits, _ = both(torch.from_numpy(frames), both.initial_state(2))
+    for row, wanted in zip(heard, logits.softmax(-1).numpy(), strict=True):
+        assert np.allclose(engine.look_again(info, row[:, single.width :]), wanted, atol=1e-4)
+    with pytest.raises(ModelError, match="has no second pass"):
+        engine.look_again(single, heard[0, :, single.width :])
+
+
+def test_it_is_judged_like_any_model(passes: tuple[Path, list[float]], data: Path, tmp_path: Path) -> None:
+    first, _ = passes
+    judges = [
+        AcousticJudge(path, Corpus(data, tmp_path), ("talk",)) for path in (first, first.with_suffix(SUFFIX))
+    ]
+    utterances = judges[0].utterances("dev")[:3]
+    one, other = (judge.hear(utterances)[0].log_probs for judge in judges)
+    assert one.shape == other.shape and not torch.allclose(one, other, atol=1e-3)
+
+
+def test_a_second_pass_of_other_weights_is_refused(passes: tuple[Path, list[float]], tmp_path: Path) -> None:
+    path = passes[0].with_suffix(SUFFIX)
+    with pytest.raises(ModelError, match=r"belongs to the weights .*, but 12345678 are used; train one"):
+        load_second_pass(path, "12345678")
+    damaged = tmp_path / "damaged.second"
+    for content in (b"", path.read_bytes()[:500], passes[0].read_bytes()):
+        damaged.write_bytes(content)
+        with pytest.raises(ModelError, match="is no second pass of a model"):
+            load_second_pass(damaged, "12345678")
