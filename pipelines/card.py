@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from auricle.models.checkpoint import load_model
+from auricle.models.second_pass import SUFFIX, load_two_passes
 from auricle.models.zoo import WEIGHTS
 from auricle.pipelines.recipe import as_table, load_recipe
 from auricle.pipelines.release import LICENCES
@@ -119,6 +120,26 @@ def card(name: str, record: Mapping[str, Any], figures: str) -> str:
     return "\n\n".join(parts)
 
 
+def second_pass_part(name: str, figures: Path) -> str:
+    """What a card says of the second pass of a model; nothing where it has none."""
+    if not (WEIGHTS / f"{name}.second.json").exists():
+        return ""
+    record = json.loads((WEIGHTS / f"{name}.second.json").read_text(encoding="utf-8"))
+    _, both, digest = load_two_passes(WEIGHTS / f"{name}{SUFFIX}")
+    shape = both.second.config
+    parameters = sum(weight.numel() for weight in both.second.parameters())
+    found = (figures / f"{name}{SUFFIX}-eval.md").read_text(encoding="utf-8")
+    return (
+        f"\n## Second pass\n\n`{name}{SUFFIX}` looks at a whole utterance once it is over: {shape.layers} "
+        f"layers, an LSTM of {shape.inputs} forwards and one backwards in each, above the last one of this "
+        f"model, which stays as it is. {parameters:,} parameters, fp16. Hash {digest}. Learnt from the same "
+        f"data by\n\n    {record['command']}\n\n{record['steps']} steps ({record['hours_heard']} h of audio "
+        f"heard, augmented), {record['seconds'] / 60:.0f} minutes on one core shared with others. "
+        f"`{name}.second.json` has every setting and the learning curve. On `eval`, looked at once:\n\n"
+        f"{found.strip()}\n"
+    )
+
+
 def _recipe_note(record: Mapping[str, Any]) -> str:
     """Says so where the shipped recipe has changed since."""
     stages = [stage for stage in record["command"].split("; then ") if stage.startswith("auricle train")]
@@ -157,6 +178,7 @@ def main() -> int:
         own = args.figures / f"{name}-eval.md"
         figures = own if own.exists() else args.figures / "vad-eval.md"
         text = card(name, record, figures.read_text(encoding="utf-8"))
+        text += second_pass_part(name, args.figures)
         (WEIGHTS / f"{name}.md").write_text(text, encoding="utf-8")
     return 0
 
