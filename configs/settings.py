@@ -195,6 +195,14 @@ class Settings(Section):
         """Whether commands or transcripts run the acoustic model anyhow."""
         return self.commands.enabled or (self.transcript.enabled and not self.transcript.model)
 
+    @property
+    def looks_again(self) -> bool:
+        """Whether commands or transcripts want the second pass of the acoustic model, if it has one."""
+        transcript = self.transcript
+        return (self.commands.enabled and self.commands.second_pass) or (
+            transcript.enabled and not transcript.model and transcript.second_pass
+        )
+
     @model_validator(mode="after")
     def _streams_fit_together(self) -> Self:
         stdin_names = [name for name, stream in self.streams.items() if stream.source == "stdin"]

@@ -1,6 +1,6 @@
 """Files that appear whole or not at all."""
 
-import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +13,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     Its folder is made if it is missing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.partial")  # nobody else's, of any thread
     try:
         yield partial
         partial.replace(path)

@@ -2,7 +2,7 @@
 
 A detector holds settings only; what it remembers of a stream is a state that the stream keeps.
 
-Shape letters: T frames, V labels.
+Shape letters: T frames, V labels, H hidden values, W = V + H numbers in a frame.
 """
 
 from collections.abc import Callable, Sequence
@@ -223,7 +223,19 @@ def _wanted(model: "ModelInfo", labels: Sequence[str]) -> tuple[int, ...]:
     return tuple(model.labels.index(label) for label in labels or words)
 
 
-def second_pass(model: "ModelInfo", engine: "Engine", *, wanted: bool) -> Callable[[Array], Array] | None:
+def load_acoustic(settings: Settings, engine: "Engine") -> "ModelInfo":
+    """Loads the model that wake phrases, commands and transcripts share, with a second pass if that is used.
+
+    Raises:
+        ModelError: it is missing, damaged, or hears other phones than those of the dictionary.
+    """
+    acoustic = settings.acoustic
+    model = engine.load(acoustic.model, acoustic.cell, second_pass=settings.looks_again)
+    check_phones(model)
+    return model
+
+
+def _look_again(model: "ModelInfo", engine: "Engine", *, wanted: bool) -> Callable[[Array], Array] | None:
     """What looks again at whole utterances, hidden values `(J, H)` to posteriors `(J, V)`, if anything."""
     return partial(engine.look_again, model) if wanted and model.hidden else None
 
@@ -259,8 +271,8 @@ def build_detectors(settings: Settings, engine: "Engine", reloads: bool = False)
     if settings.commands.enabled:
         from auricle.daemon.command_decoder import command_detector
 
-        acoustic = engine.load(settings.acoustic.model, settings.acoustic.cell)
-        look_again = second_pass(acoustic, engine, wanted=settings.commands.second_pass)
+        acoustic = load_acoustic(settings, engine)
+        look_again = _look_again(acoustic, engine, wanted=settings.commands.second_pass)
         detectors.append(command_detector(acoustic, settings, look_again))
     if settings.transcript.enabled and settings.transcript.model:
         from auricle.daemon.transducer_decoder import transducer_detector
@@ -269,8 +281,8 @@ def build_detectors(settings: Settings, engine: "Engine", reloads: bool = False)
     elif settings.transcript.enabled:
         from auricle.daemon.transcripts import transcript_detector
 
-        acoustic = engine.load(settings.acoustic.model, settings.acoustic.cell)
-        look_again = second_pass(acoustic, engine, wanted=settings.transcript.second_pass)
+        acoustic = load_acoustic(settings, engine)
+        look_again = _look_again(acoustic, engine, wanted=settings.transcript.second_pass)
         detectors.append(transcript_detector(acoustic, settings, look_again))
     release_free_memory()
     return detectors

@@ -21,7 +21,9 @@ DBFS_FLOOR: Final = -120.0
 """What silence reads (dB)."""
 
 FILTER_BLOCK: Final = 32
-"""Samples that the high-pass takes at once."""
+"""Samples of one product of the high-pass."""
+FILTER_AT_ONCE: Final = 65_536
+"""Samples that it takes at once, for the sake of memory."""
 _LOWEST_BIN_HZ = 50.0
 _SPECTRUM_WINDOW = 1024  # 64 ms; bins of 15.6 Hz
 
@@ -81,6 +83,10 @@ class HighPass:
         """Filter the next samples (n,) and return as many; `state` moves on."""
         if self.bypass or len(samples) == 0:
             return samples
+        pieces = range(0, len(samples), FILTER_AT_ONCE)
+        return np.concatenate([self._filter(samples[start : start + FILTER_AT_ONCE]) for start in pieces])
+
+    def _filter(self, samples: FloatArray) -> FloatArray:
         whole = len(samples) // FILTER_BLOCK * FILTER_BLOCK
         blocks = samples[:whole].astype(np.float64).reshape(-1, FILTER_BLOCK)
         (a, b), (c, d) = self._state_to_state

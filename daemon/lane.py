@@ -1,6 +1,7 @@
 """One model on one stream: whole strides of frames in, posteriors to its detectors, drafts of events out.
 
-Shape letters: T frames, F mels, V labels.
+Shape letters: T frames, F mels, W numbers in an output frame: posteriors, and hidden values for a second
+pass if there is one.
 """
 
 from collections.abc import Sequence
@@ -36,7 +37,7 @@ class ModelLane:
         self._position = position + self.model.frontend.delay_samples
 
     def infer(self, frames: Array) -> Array:
-        """Takes frames `(T, F)`, returns the posteriors `(strides, V)` of the strides that are now whole."""
+        """Takes frames `(T, F)`, returns `(strides, W)` for those strides that are now whole."""
         self._waiting = np.concatenate([self._waiting, frames])
         whole = len(self._waiting) - len(self._waiting) % self.model.stride_frames
         if not whole:
@@ -47,7 +48,7 @@ class ModelLane:
         return scores
 
     def decide(self, posterior: Array, cues: Sequence[Draft] = ()) -> list[Draft]:
-        """Asks every detector what the newest posteriors `(strides, V)` mean.
+        """Asks every detector what the newest output frames `(strides, W)` mean.
 
         Args:
             posterior: as `infer` returned it.

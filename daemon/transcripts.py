@@ -1,5 +1,6 @@
 """Transcripts: the words of each utterance, while it goes on and when it has ended."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from auricle.daemon.utterance import (
 
 if TYPE_CHECKING:
     from auricle.models.decoding.hypotheses import BeamState
-    from auricle.models.decoding.transcriber import Transcriber
+    from auricle.models.decoding.transcriber import Transcriber, Word
     from auricle.models.engine import ModelInfo
 
 Array = NDArray[np.float32]
@@ -32,6 +33,10 @@ class TranscriptState(NamedTuple):
 
     search: "BeamState"
     partials: Partials = Partials()
+    promised: tuple[str, ...] = ()
+    """What the newest partial transcript called stable."""
+    first: "BeamState | None" = None
+    """What the first search found, where this is the second."""
 
 
 class TranscriptDecoder:
@@ -81,20 +86,24 @@ class TranscriptDecoder:
             search = self._transcriber.commit(search, self._commit_frames)
         text = self._transcriber.text(search)
         is_new, partials = state.partials.look(now, text.words)
-        state = TranscriptState(search, partials)
+        state = state._replace(search=search, partials=partials)
         if not is_new:
             return [], state
+        state = state._replace(promised=text.words[: text.stable])
         begin = self._sample(text.begin_frame, utterance, state)
         data = event_data.transcript_partial(text.words, text.stable, begin)
         draft = Draft("transcript.partial", utterance.end_sample, data, self._model.name)
         return [draft], state
 
     def again(self, state: TranscriptState) -> TranscriptState | None:
-        """A second search, for the words that partial transcripts did not call stable and those they did."""
-        return TranscriptState(self._transcriber.begin(), state.partials)
+        """A second search; what partial transcripts called stable must come of it, too, or it is in vain."""
+        return state._replace(search=self._transcriber.begin(), first=state.search)
 
     def finish(self, utterance: Utterance, why: Endpoint, state: TranscriptState) -> list[Draft]:
         """All words; nothing if there are none and never were in a partial transcript."""
+        found = self._transcriber.finish(state.search)
+        if state.first is not None and not _begins_with(found, state.promised):
+            found = self._transcriber.finish(state.first)
         words = [
             (
                 word.word,
@@ -102,7 +111,7 @@ class TranscriptDecoder:
                 self._sample(word.end_frame, utterance, state),
                 word.score,
             )
-            for word in self._transcriber.finish(state.search)
+            for word in found
         ]
         if not words and not state.partials.published:
             return []
@@ -113,6 +122,10 @@ class TranscriptDecoder:
         """Where the audio of a frame begins that the model spoke of, within the utterance."""
         behind = state.search.frames - frame + self._model.lookahead_frames
         return utterance.place(behind * self._model.frame_samples)
+
+
+def _begins_with(words: "Sequence[Word]", promised: Sequence[str]) -> bool:
+    return [word.word for word in words[: len(promised)]] == list(promised)
 
 
 def load_transcriber(settings: TranscriptSettings, lexicon: str = "") -> "Transcriber":

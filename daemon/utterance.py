@@ -30,6 +30,8 @@ LookAgain = Callable[[Array], Array]
 _CLOSED = (-1, -1)
 TAIL_SAMPLES = 3200
 """An acoustic model names the last phone up to this much later than it hears it."""
+LONGEST_LOOK_MS = 30_000
+"""Longer utterances are not searched a second time: the stream waits meanwhile."""
 NOTICE_MS = 500
 """Speech is reported at most this long after it has lasted `min_speech_ms`; its hangover plays no part."""
 
@@ -126,6 +128,7 @@ class UtteranceDetector(Generic[S]):
         self._window_samples = window_samples
         self._outputs = model.outputs
         self._look_again = look_again
+        self._most_frames = samples(LONGEST_LOOK_MS) // model.frame_samples
 
     @property
     def tail_samples(self) -> int:
@@ -162,11 +165,15 @@ class UtteranceDetector(Generic[S]):
         self, utterance: Utterance, why: Endpoint, decoding: S, hidden: tuple[Array, ...]
     ) -> list[Draft]:
         """Asks the decoder for the events of an utterance, after a second search if there is one."""
-        if self._look_again is not None and (again := self.decoder.again(decoding)) is not None:
-            decoding = again
-            for posterior in self._look_again(np.stack(hidden)):
-                decoding = self.decoder.step(posterior, decoding)
-        return self.decoder.finish(utterance, why, decoding)
+        if self._look_again is None or not 0 < len(hidden) <= self._most_frames:
+            return self.decoder.finish(utterance, why, decoding)
+        again = self.decoder.again(decoding)
+        if again is None:
+            return self.decoder.finish(utterance, why, decoding)
+        for posterior in self._look_again(np.stack(hidden)):
+            again = self.decoder.step(posterior, again)
+        drafts = self.decoder.finish(utterance, why, again)
+        return [draft._replace(model=self.model.second) for draft in drafts]
 
     def _follow(self, cue: Draft, state: _State[S]) -> _State[S]:
         """Takes note of what another detector decided."""

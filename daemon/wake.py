@@ -16,7 +16,7 @@ from auricle.configs.section import samples
 from auricle.configs.settings import ClipSettings, Settings, WakeSettings
 from auricle.daemon import event_data
 from auricle.daemon.clips import NEAR
-from auricle.daemon.detectors import Draft, check_phones
+from auricle.daemon.detectors import Draft, check_phones, load_acoustic
 from auricle.models.decoding.background import SUFFIX, Background, load_background
 from auricle.models.decoding.phrases import Way
 from auricle.models.decoding.spotting import (
@@ -169,8 +169,7 @@ def build_wake_detector(settings: Settings, engine: "Engine") -> WakeDetector:
         ModelError: the model or its calibration is missing or damaged, or they do not belong together.
         ConfigError: a phrase cannot be said.
     """
-    model = engine.load(settings.acoustic.model, settings.acoustic.cell)
-    check_phones(model)
+    model = load_acoustic(settings, engine)
     path = find_model(settings.acoustic.model, settings.acoustic.cell).with_suffix(SUFFIX)
     background = load_background(path, model.name.rpartition("@")[2])
     lexicon = Lexicon.of_user(settings.acoustic.lexicon)

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from auricle.configs.errors import ModelError
 from auricle.models import state as states
-from auricle.models.checkpoint import load_model
+from auricle.models.checkpoint import file_hash, load_model
 from auricle.models.decoding.transducer import TransducerSearch
 from auricle.models.frontend import LogMel
 from auricle.models.runtime import Runtime, runtime_of
-from auricle.models.second_pass import SUFFIX, SecondPass, load_second_pass
+from auricle.models.second_pass import SECOND_SUFFIX, SecondPass, load_second_pass
 from auricle.models.zoo import find_model, shipped_path
 
 Array = NDArray[np.float32]
@@ -62,7 +62,9 @@ class ModelInfo:
     channels: int = 0
     """Numbers in each output frame that are no posteriors of `labels`, as of a transducer's encoder."""
     hidden: int = 0
-    """Hidden values that follow the posteriors in each output frame, H; 0 where there is no second pass."""
+    """Hidden values that follow the posteriors in each output frame, H; 0 without a second pass."""
+    second: str = ""
+    """Name and hash of the second pass, as `name`."""
 
     @property
     def outputs(self) -> int:
@@ -83,8 +85,8 @@ class ModelInfo:
 class Engine(Protocol):
     """One step of any model over B streams: `(input, state) -> (output, state)`."""
 
-    def load(self, name: str, cell: str = "gru") -> ModelInfo:
-        """Loads a shipped model, a file, or a model trained elsewhere."""
+    def load(self, name: str, cell: str = "gru", *, second_pass: bool = False) -> ModelInfo:
+        """Loads a shipped model, a file, or one trained elsewhere; with its second pass, if it has one."""
 
     def transducer_search(self, model: ModelInfo, beam: int = 1) -> TransducerSearch:
         """The search over the outputs of a model of kind "transducer"."""
@@ -152,10 +154,15 @@ class TorchEngine:
         self._models: dict[ModelInfo, _Loaded] = {}
         self._frontends: dict[Frontend, Any] = {}
 
-    def load(self, name: str, cell: str = "gru") -> ModelInfo:
+    def load(self, name: str, cell: str = "gru", *, second_pass: bool = False) -> ModelInfo:
         """Loads a shipped model, a file, or a model trained elsewhere (`imported.load` says which).
 
         Loading one again returns the same handle.
+
+        Args:
+            name: which.
+            cell: which version of a shipped one.
+            second_pass: whether the second pass is wanted that may lie beside the file.
 
         Raises:
             ModelError: there is no such model, its file is damaged, or it needs a package that is missing.
@@ -164,8 +171,10 @@ class TorchEngine:
             return self._load_imported(name)
         path = find_model(name, cell)
         spec, network, digest = load_model(path)
-        beside = path.with_suffix(SUFFIX)
-        second = load_second_pass(beside, digest) if beside.exists() else None
+        beside, second, second_name = path.with_suffix(SECOND_SUFFIX), None, ""
+        if second_pass and beside.exists():
+            second = load_second_pass(beside, digest, spec.network)
+            second_name = f"{beside.name}@{file_hash(beside.read_bytes())}"
         info = ModelInfo(
             name=f"{path.stem}@{digest}",
             kind=spec.kind,
@@ -175,6 +184,7 @@ class TorchEngine:
             frontend=spec.frontend,
             parameters=sum(weight.numel() for weight in network.parameters()),
             hidden=0 if second is None else spec.network.hidden,
+            second=second_name,
         )
         if info not in self._models:
             runtime = runtime_of(network.requires_grad_(False))

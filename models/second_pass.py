@@ -22,7 +22,7 @@ from auricle.configs.whole import written_whole
 from auricle.models.checkpoint import ModelSpec, file_hash, load_model
 from auricle.models.network import Network, NetworkConfig, NetworkState
 
-SUFFIX = ".second"
+SECOND_SUFFIX = ".second"
 """A model's second pass lies beside its weights, as `STEM.second`: a safetensors file of its own kind."""
 FORMAT = "auricle.second-pass/1"
 
@@ -58,10 +58,6 @@ class SecondPass(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(size, config.labels)
 
-    def start_from(self, first: Network) -> None:
-        """Begins by saying nearly what the first pass says: its outputs, of small changes of its values."""
-        self.head.load_state_dict(first.head.state_dict())
-
     def forward(self, hidden: Tensor) -> Tensor:
         """Judges whole utterances.
 
@@ -82,13 +78,27 @@ class SecondPass(nn.Module):
 
 
 class TwoPasses(Network):
-    """A first pass that learns no more, and a second one above it."""
+    """A first pass that learns no more, and a second one above it.
+
+    While the second is trained, dropout goes on in the first, so that what it knows by heart of the training
+    data is worth less.
+    """
 
     def __init__(self, config: NetworkConfig, second: SecondPassConfig) -> None:
         """Builds both; the first pass is given its weights by the caller."""
         super().__init__(config)
         self.requires_grad_(False)
         self.second = SecondPass(second)
+
+    def take_first(self, first: Network) -> None:
+        """Takes the weights of the first pass, and its outputs as what the second one begins with."""
+        self.load_state_dict(self.state_dict() | first.state_dict())
+        self.second.head.load_state_dict(first.head.state_dict())
+
+    def has_first(self, first: Network) -> bool:
+        """Whether these are the weights of the first pass."""
+        own = self.state_dict()
+        return all(torch.equal(own[name], value) for name, value in first.state_dict().items())
 
     def forward(self, features: Tensor, state: NetworkState) -> tuple[Tensor, NetworkState]:
         """Runs whole utterances: as `Network.forward`, but the logits are those of the second pass."""
@@ -119,12 +129,13 @@ def save_second_pass(path: Path, info: SecondPassInfo, second: SecondPass) -> st
     return file_hash(content)
 
 
-def load_second_pass(path: Path, first: str) -> SecondPass:
+def load_second_pass(path: Path, first: str, shape: NetworkConfig) -> SecondPass:
     """Reads the second pass of a model.
 
     Args:
         path: the file.
         first: hash of the model that it is to look at.
+        shape: of that model.
 
     Returns:
         The layers, in evaluation mode with float32 weights.
@@ -137,9 +148,11 @@ def load_second_pass(path: Path, first: str) -> SecondPass:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get("auricle", "{}"))
             weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (no dict)
-        if header.pop("format", "") != FORMAT:
+        if not isinstance(header, dict) or header.pop("format", "") != FORMAT:
             raise ValueError(f"expected format '{FORMAT}'")
         info = SecondPassInfo(shape=SecondPassConfig(**header.pop("shape")), **header)
+        if (info.shape.labels, info.shape.inputs) != (shape.labels, shape.hidden):
+            raise ValueError(f"it has the shape {info.shape}, the model {shape}")
         second = SecondPass(info.shape)
         second.load_state_dict(weights)
     except (OSError, SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
@@ -159,8 +172,8 @@ def load_two_passes(path: Path) -> tuple[ModelSpec, TwoPasses, str]:
         ModelError: one of the two files is missing, damaged, or they do not belong together.
     """
     spec, first, digest = load_model(path.with_suffix(".safetensors"))
-    second = load_second_pass(path, digest)
+    second = load_second_pass(path, digest, spec.network)
     both = TwoPasses(spec.network, second.config)
-    both.load_state_dict(first.state_dict(), strict=False)
+    both.take_first(first)
     both.second.load_state_dict(second.state_dict())
     return spec, both.eval(), file_hash(path.read_bytes())

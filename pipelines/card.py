@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from auricle.models.checkpoint import load_model
-from auricle.models.second_pass import SUFFIX, load_two_passes
+from auricle.models.second_pass import SECOND_SUFFIX, load_two_passes
 from auricle.models.zoo import WEIGHTS
 from auricle.pipelines.recipe import as_table, load_recipe
 from auricle.pipelines.release import LICENCES
@@ -122,21 +122,21 @@ def card(name: str, record: Mapping[str, Any], figures: str) -> str:
 
 def second_pass_part(name: str, figures: Path) -> str:
     """What a card says of the second pass of a model; nothing where it has none."""
-    if not (WEIGHTS / f"{name}.second.json").exists():
+    if not (WEIGHTS / f"{name}{SECOND_SUFFIX}.json").exists():
         return ""
-    record = json.loads((WEIGHTS / f"{name}.second.json").read_text(encoding="utf-8"))
-    _, both, digest = load_two_passes(WEIGHTS / f"{name}{SUFFIX}")
+    record = json.loads((WEIGHTS / f"{name}{SECOND_SUFFIX}.json").read_text(encoding="utf-8"))
+    _, both, digest = load_two_passes(WEIGHTS / f"{name}{SECOND_SUFFIX}")
     shape = both.second.config
     parameters = sum(weight.numel() for weight in both.second.parameters())
-    found = (figures / f"{name}{SUFFIX}-eval.md").read_text(encoding="utf-8")
+    found = (figures / f"{name}{SECOND_SUFFIX}-eval.md").read_text(encoding="utf-8")
     return (
-        f"\n## Second pass\n\n`{name}{SUFFIX}` looks at a whole utterance once it is over: {shape.layers} "
-        f"layers, an LSTM of {shape.inputs} forwards and one backwards in each, above the last one of this "
-        f"model, which stays as it is. {parameters:,} parameters, fp16. Hash {digest}. Learnt from the same "
-        f"data by\n\n    {record['command']}\n\n{record['steps']} steps ({record['hours_heard']} h of audio "
-        f"heard, augmented), {record['seconds'] / 60:.0f} minutes on one core shared with others. "
-        f"`{name}.second.json` has every setting and the learning curve. On `eval`, looked at once:\n\n"
-        f"{found.strip()}\n"
+        f"\n## Second pass\n\n`{name}{SECOND_SUFFIX}` looks at a whole utterance once it is over: "
+        f"{shape.layers} layers, an LSTM of {shape.inputs} forwards and one backwards in each, above the "
+        f"last one of this model, which stays as it is. {parameters:,} parameters, fp16. Hash {digest}. "
+        f"Learnt from the same data by\n\n    {record['command']}\n\n{record['steps']} steps "
+        f"({record['hours_heard']} h of audio heard, augmented), {record['seconds'] / 60:.0f} minutes on one "
+        f"core shared with others. `{name}{SECOND_SUFFIX}.json` has every setting and the learning curve. "
+        f"On `eval`, looked at once:\n\n{found.strip()}\n"
     )
 
 

@@ -89,11 +89,15 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Checks what concerns more than one table."""
-        if self.acoustic.second_layers and not self.training.start:
+        if not self.acoustic.second_layers:
+            return
+        if not self.training.start:
             raise ConfigError(
                 "acoustic.second_layers: a second pass is learnt above a finished model; name it in "
                 "training.start"
             )
+        if self.acoustic.units != "phone":
+            raise ConfigError('acoustic.second_layers goes with acoustic.units = "phone" only')
 
 
 def load_recipe(task: str, settings: Sequence[str] = (), path: Path | None = None) -> Recipe:

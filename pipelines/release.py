@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from auricle.models.checkpoint import ModelSpec, file_hash, save_model
-from auricle.models.second_pass import SUFFIX, SecondPassInfo, TwoPasses, save_second_pass
+from auricle.configs.errors import DataError
+from auricle.configs.whole import written_whole
+from auricle.models.checkpoint import ModelSpec, file_hash, load_model, save_model
+from auricle.models.second_pass import SECOND_SUFFIX, SecondPassInfo, TwoPasses, save_second_pass
 from auricle.models.zoo import find_model
 from auricle.pipelines.corpus import Clip
-from auricle.pipelines.recipe import as_table
+from auricle.pipelines.recipe import Recipe, as_table
 from auricle.pipelines.train import Trainer
 
 LICENCES = {
@@ -33,6 +35,13 @@ LICENCES = {
     "wakewords": "public domain (Precise Community Data)",
     "wuw2": "CC BY-SA 4.0 (Wake-Up-Word Corpus II)",
 }
+
+
+def model_name(recipe: Recipe) -> str:
+    """What the file of a run is called; a second pass is found by the name of the model that it looks at."""
+    if not recipe.acoustic.second_layers:
+        return f"{recipe.name}.safetensors"
+    return f"{find_model(recipe.training.start, recipe.network.cell).stem}{SECOND_SUFFIX}"
 
 
 def data_counts(clips: Sequence[Clip]) -> dict[str, dict[str, Any]]:
@@ -84,7 +93,6 @@ def write_model(trainer: Trainer, out: Path, command: str) -> str:
         lookahead_frames=recipe.lookahead_frames,
         record={key: value for key, value in record.items() if key not in ("recipe", "data")},
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
     digest = save_model(out, spec, network)
     _write_record(out.with_suffix(".json"), {"model": f"{out.stem}@{digest}", **record}, trainer)
     return digest
@@ -94,15 +102,20 @@ def _write_second_pass(network: TwoPasses, trainer: Trainer, out: Path, record: 
     """Writes the second pass alone, which belongs to the model that training started from."""
     recipe = trainer.recipe
     first = find_model(recipe.training.start, recipe.network.cell)
+    if not network.has_first(load_model(first)[1]):
+        raise DataError(
+            f"{first} is not what the second pass was trained above: give it the weights that it had, or "
+            "train again with --fresh"
+        )
     short = {key: value for key, value in record.items() if key not in ("recipe", "data")}
     info = SecondPassInfo(file_hash(first.read_bytes()), network.second.config, short)
-    out.parent.mkdir(parents=True, exist_ok=True)
     digest = save_second_pass(out, info, network.second)
-    names = {"model": f"{out.stem}{SUFFIX}@{digest}", "first_pass": f"{first.stem}@{info.first}"}
-    _write_record(out.with_suffix(".second.json"), names | record, trainer)
+    names = {"model": f"{out.name}@{digest}", "first_pass": f"{first.stem}@{info.first}"}
+    _write_record(out.with_name(f"{out.name}.json"), names | record, trainer)
     return digest
 
 
 def _write_record(path: Path, record: dict[str, Any], trainer: Trainer) -> None:
     content = {**record, "curve": trainer.log.rows}
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    with written_whole(path) as partial:
+        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

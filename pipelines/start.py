@@ -33,7 +33,8 @@ def start_from_model(network: Network, recipe: Recipe) -> None:
     nothing yet, so that the network begins by giving out just what the model does (as in Net2Net: Chen and
     others, 2016). Outputs that the model lacks keep the weights that they have. Dropout may differ. A GRU may
     start from an LSTM: each gate from the one that does the most alike, everything around them as it is. A
-    model of another task lends all but its outputs: what hears phones may learn to hear words.
+    model of another task lends all but its outputs: what hears phones may learn to hear words. What a second
+    pass is to look at is the model as it is, without any of these changes.
 
     Raises:
         ModelError: there is no such model.
@@ -54,6 +55,14 @@ def start_from_model(network: Network, recipe: Recipe) -> None:
             f"{wanted} on {recipe.frontend}: give the recipe the shape of the model, or more layers where "
             "they are residual ones of one cell, gru or lstm, or a GRU where the model has an LSTM"
         )
+    if isinstance(network, TwoPasses):
+        if to_gru or deeper or not same_task:
+            raise ConfigError(
+                f"training.start: a second pass looks at {recipe.training.start} as it is, which has "
+                f"{spec.network}; give the recipe its cell and its layers"
+            )
+        network.take_first(model)
+        return
     weights = model.state_dict()
     if to_gru:
         weights = {name: _as_gru(name, value) for name, value in weights.items()}
@@ -61,12 +70,7 @@ def start_from_model(network: Network, recipe: Recipe) -> None:
         weights = deepened(weights, network, spec.network.layers)
     if not same_task:
         weights |= {name: network.state_dict()[name] for name in HEAD}
-    weights = widened(weights, network)
-    if isinstance(network, TwoPasses):
-        network.load_state_dict(weights, strict=False)  # all but the second pass
-        network.second.start_from(network)
-        return
-    network.load_state_dict(weights)
+    network.load_state_dict(widened(weights, network))
 
 
 def _as_gru(name: str, weight: Tensor) -> Tensor:

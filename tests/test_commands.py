@@ -230,9 +230,11 @@ class TwiceEngine(ToneEngine):
         super().__init__()
         self.again, self.looked = again, 0
 
-    def load(self, name: str, cell: str = "gru") -> ModelInfo:
+    def load(self, name: str, cell: str = "gru", *, second_pass: bool = False) -> ModelInfo:
         model = super().load(name, cell)
-        return replace(model, hidden=model.width) if model.kind == "acoustic" else model
+        if model.kind != "acoustic" or not second_pass:
+            return model
+        return replace(model, hidden=model.width, second="tones.second@0")
 
     def infer(self, model: ModelInfo, frames: np.ndarray, state: Any) -> tuple[np.ndarray, Any]:
         posterior, state = super().infer(model, frames, state)

@@ -1,6 +1,7 @@
 """From posteriors to words: search, stability, hot words, events."""
 
 import json
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,6 +38,7 @@ FRAME = 640
 MODEL: Any = SimpleNamespace(
     name="acoustic@0",
     kind="acoustic",
+    second="acoustic.second@1",
     labels=phone_labels(BLANK),
     outputs=len(phone_labels(BLANK)),
     frame_samples=FRAME,
@@ -219,11 +221,17 @@ def test_a_model_without_speakable_words_is_refused() -> None:
         Transcriber(model, LEXICON, SETTINGS)
 
 
-def run(rows: np.ndarray, chunk: int, transcriber: Transcriber, **settings: Any) -> list[Draft]:
+def run(
+    rows: np.ndarray,
+    chunk: int,
+    transcriber: Transcriber,
+    look_again: Callable[[np.ndarray], np.ndarray] | None = None,
+    **settings: Any,
+) -> list[Draft]:
     """The drafts of one utterance in the middle of a stream, in chunks of frames."""
     decoder = TranscriptDecoder(MODEL, TranscriptSettings(**settings), transcriber)
     rules = EndpointRules(100 * FRAME, 12 * FRAME, 6 * FRAME, 500 * FRAME)
-    detector = UtteranceDetector(MODEL, decoder, rules, 50 * FRAME)
+    detector = UtteranceDetector(MODEL, decoder, rules, 50 * FRAME, look_again=look_again)
     silence = np.eye(1, 40, dtype=np.float32)
     rows = np.concatenate([np.repeat(silence, 10, 0), rows, np.repeat(silence, 30, 0)])
     spoken = 10 + len(rows) - 40
@@ -264,6 +272,22 @@ def test_events_fit_the_schema_and_grow_to_the_final_text(transcriber: Transcrib
     assert starts == sorted(starts)
     # The first phone is heard 2 blanks after frame 10; the model speaks of audio 2 frames earlier.
     assert final.data["start_sample"] == pytest.approx(10 * FRAME, abs=FRAME)
+
+
+def test_a_second_pass_has_the_last_word_but_for_what_was_promised(transcriber: Transcriber) -> None:
+    rows = posteriors("turn on the red light in the kitchen")
+    once = run(rows, 1, transcriber, partial_ms=0)
+    other = posteriors("turn off the red light in the kitchen")
+
+    def again(hidden: np.ndarray) -> np.ndarray:
+        assert len(hidden) > len(other)
+        return np.concatenate([other, np.eye(1, 40, dtype=np.float32).repeat(len(hidden) - len(other), 0)])
+
+    *_, final = run(rows, 1, transcriber, again, partial_ms=60_000)
+    assert final.data["text"] == "turn off the red light in the kitchen"
+    *partials, kept = run(rows, 1, transcriber, again, partial_ms=0)
+    assert any(draft.data["text"][: draft.data["stable_chars"]].startswith("turn on") for draft in partials)
+    assert kept.data == once[-1].data
 
 
 def test_partials_keep_their_distance(transcriber: Transcriber) -> None:

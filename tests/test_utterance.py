@@ -233,7 +233,7 @@ def test_rules_hold_their_state_in_a_value() -> None:
 
 @pytest.mark.parametrize("sizes", [(1,), (7, 2), (90,)])
 def test_a_second_pass_is_given_each_utterance_whole_and_searched_instead(sizes: tuple[int, ...]) -> None:
-    model: Any = SimpleNamespace(frame_samples=FRAME, lookahead_frames=2, outputs=1)
+    model: Any = SimpleNamespace(frame_samples=FRAME, lookahead_frames=2, outputs=1, second="s@1")
     seen: list[np.ndarray] = []
 
     def look_again(hidden: np.ndarray) -> np.ndarray:
@@ -252,6 +252,7 @@ def test_a_second_pass_is_given_each_utterance_whole_and_searched_instead(sizes:
         drafts, place = drafts + found, place + len(ends)
     drafts += one.finish(90 * FRAME, 90 * FRAME, state)[0]
     assert [draft.data["frames"] for draft in drafts] == [tuple(range(1012, 1040)), tuple(range(1045, 1090))]
+    assert {draft.model for draft in drafts} == {"s@1"}
     assert [hidden[:, 1].tolist() for hidden in seen] == [
         list(range(-12, -40, -1)),
         list(range(-45, -90, -1)),

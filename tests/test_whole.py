@@ -13,7 +13,7 @@ def test_a_file_appears_whole_or_stays_as_it_was(tmp_path: Path) -> None:
         partial.write_text("first")
         assert not path.exists()
     assert path.read_text() == "first"
-    with pytest.raises(OSError, match="no space"), written_whole(path) as partial:  # noqa: PT012
+    with pytest.raises(OSError, match="no space"), written_whole(path) as partial:
         partial.write_text("sec")
         raise OSError("no space")
     assert path.read_text() == "first"

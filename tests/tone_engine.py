@@ -52,7 +52,7 @@ class ToneEngine:
             shapes.append(np.exp(frames[0, 4:8]).mean(0))
         self._shapes = _unit(np.array(shapes))
 
-    def load(self, name: str, cell: str = "gru") -> ModelInfo:
+    def load(self, name: str, cell: str = "gru", *, second_pass: bool = False) -> ModelInfo:
         return VAD if name == "vad" else ACOUSTIC
 
     def frontend_state(self, frontend: FrontendConfig, batch_size: int = 1) -> Any:

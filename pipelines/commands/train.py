@@ -110,11 +110,12 @@ def _train_network(args: argparse.Namespace) -> int:
         return 0
     from auricle.pipelines.corpus import Corpus
     from auricle.pipelines.parallel import Processes
-    from auricle.pipelines.release import write_model
+    from auricle.pipelines.release import model_name, write_model
     from auricle.pipelines.train import Trainer, prepare_process
 
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("auricle").setLevel(logging.INFO)  # figures on dev, above the bar or in a file
+    _check_out(args.out, recipe)
     prepare_process(args.threads)
     _check_device(args.device)
     folder = args.work / recipe.name
@@ -141,17 +142,28 @@ def _train_network(args: argparse.Namespace) -> int:
     processes.leave()
     if not processes.is_first:
         return 0
-    suffix = ".second" if recipe.acoustic.second_layers else ".safetensors"
-    out = args.out or folder / f"{recipe.name}{suffix}"
+    out = args.out or folder / model_name(recipe)
     digest = write_model(trainer, out, _command(args))
     best = "not judged yet"
     if progress.figures:
         best = f"best dev score {progress.best:.4f} at step {progress.best_step}"
     print(f"{recipe.name}: {progress.step} steps, {best}")
-    print(f"{out} ({digest}); log and curve in {folder}")
+    place = f"; put it beside {recipe.training.start}" if recipe.acoustic.second_layers else ""
+    print(f"{out} ({digest}); log and curve in {folder}{place}")
     if not trainer.is_finished:
         print("stopped before the recipe's end: the same command continues")
     return 0
+
+
+def _check_out(out: Path | None, recipe: "Recipe") -> None:
+    """Keeps a second pass from taking the place of its model."""
+    from auricle.configs.errors import ConfigError
+    from auricle.models.second_pass import SECOND_SUFFIX
+
+    if recipe.acoustic.second_layers and out and out.suffix != SECOND_SUFFIX:
+        raise ConfigError(
+            f"--out {out}: a second pass is found by the name of its model, ending in {SECOND_SUFFIX}"
+        )
 
 
 def _command(args: argparse.Namespace) -> str:
