@@ -46,7 +46,7 @@ def run_checks(files: Sequence[Path], settings: Settings, engine: "Engine") -> I
         yield check_isolation(path, settings, engine)
     configured = [detector.model for detector in build_detectors(settings, engine)]
     installed = [engine.load(name) for name in shipped()]
-    for model in dict.fromkeys([*configured, *installed]):
+    for model in {model.name: model for model in [*installed, *configured]}.values():
         for path in files:
             yield check_posteriors(path, model, settings, engine)
 

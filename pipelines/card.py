@@ -33,7 +33,7 @@ LOOKS = {
     "vad": "looked at once.",
     "acoustic": "looked at once.",
     "acoustic-lstm": "looked at once with these weights, and once with each of the six before them.",
-    "acoustic-gru": "looked at once with these weights, and once with each of the three before them.",
+    "acoustic-gru": "looked at once with these weights, and once with each of the four before them.",
     "keyword": "looked at once.",
     "keyword-lstm": """\
 looked at once with these weights, and once with those before them (0.917 on the first line).""",
