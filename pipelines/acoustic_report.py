@@ -27,8 +27,9 @@ def evaluate_acoustic(
     """
     found = judge(path, corpus, split, snrs_db or (SNR_DB,))
     spec, settings = found.spec, found.settings
+    name = path.name.removesuffix(".safetensors")
     text = (
-        f"Phone error rate of {path.name.removesuffix('.safetensors')} on {split}, in %, 95 % intervals by the spread between "
+        f"Phone error rate of {name} on {split}, in %, 95 % intervals by the spread between "
         f"speakers (where they are not known, clips). One output every {spec.frame_samples / 16:.0f} ms, "
         f"{spec.lookahead_frames} outputs late. Search, tuned on dev: blank {settings.blank_shift:+.1f}, "
         f"bigram x {settings.bigram_weight:.1f}, phone cost {settings.phone_cost:.1f}. Errors are counted "
