@@ -221,7 +221,7 @@ class UtteranceDetector(Generic[S]):
         for heard in rows:
             decoding = self.decoder.step(heard[: self._outputs], decoding)
         hidden = state.hidden
-        if self._look_again is not None:
+        if self._look_again is not None and len(hidden) <= self._most_frames:  # more would be in vain
             hidden += tuple(heard[self._outputs :] for heard in rows)
         utterance = Utterance(begin, end_sample, state.wake, end_sample)
         drafts, decoding = self.decoder.partial(utterance, decoding)

@@ -1,5 +1,6 @@
 """Utterances on the sample clock: where they begin and end, and what a decoder is given."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -257,3 +258,21 @@ def test_a_second_pass_is_given_each_utterance_whole_and_searched_instead(sizes:
         list(range(-12, -40, -1)),
         list(range(-45, -90, -1)),
     ]
+
+
+def test_very_long_utterances_are_searched_once() -> None:
+    model: Any = SimpleNamespace(frame_samples=FRAME, lookahead_frames=2, outputs=1, second="s@1")
+    rules = replace(RULES, longest_samples=1000 * FRAME)
+    looked: list[int] = []
+
+    def look_again(hidden: np.ndarray) -> np.ndarray:
+        looked.append(len(hidden))
+        return hidden
+
+    one = UtteranceDetector[Heard](model, Recorder(), rules, 20 * FRAME, look_again=look_again)
+    for frames in (750, 751):
+        rows, ends = np.ones((frames, 2), np.float32), [(number + 1) * FRAME for number in range(frames)]
+        _, state = one.decide(rows, ends, one.initial_state(), [start(1, 0)])
+        (draft,), _ = one.finish(ends[-1], ends[-1], state)
+        assert len(draft.data["frames"]) == frames
+    assert looked == [750]
