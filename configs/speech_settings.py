@@ -174,7 +174,7 @@ class TranscriptSettings(Section):
     second_pass: bool = Field(
         default=False,
         description="Look again at the whole utterance, as [commands] does, for the final transcript: fewer "
-        "wrong words for more processor time.",
+        "wrong words, but nothing in partial ones is called stable then.",
     )
     partial_ms: int = Field(
         default=240, ge=0, le=60_000, description="At least so long between two partial transcripts (ms)."

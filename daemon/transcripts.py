@@ -1,6 +1,5 @@
 """Transcripts: the words of each utterance, while it goes on and when it has ended."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -22,7 +21,7 @@ from auricle.daemon.utterance import (
 
 if TYPE_CHECKING:
     from auricle.models.decoding.hypotheses import BeamState
-    from auricle.models.decoding.transcriber import Transcriber, Word
+    from auricle.models.decoding.transcriber import Transcriber
     from auricle.models.engine import ModelInfo
 
 Array = NDArray[np.float32]
@@ -33,23 +32,33 @@ class TranscriptState(NamedTuple):
 
     search: "BeamState"
     partials: Partials = Partials()
-    promised: tuple[str, ...] = ()
-    """What the newest partial transcript called stable."""
-    first: "BeamState | None" = None
-    """What the first search found, where this is the second."""
 
 
 class TranscriptDecoder:
     """`transcript.partial` and `transcript.final` by a language model; see `UtteranceDecoder`."""
 
-    def __init__(self, model: "ModelInfo", settings: TranscriptSettings, transcriber: "Transcriber") -> None:
+    def __init__(
+        self,
+        model: "ModelInfo",
+        settings: TranscriptSettings,
+        transcriber: "Transcriber",
+        *,
+        looks_again: bool = False,
+    ) -> None:
         """Takes the model whose posteriors it will see, and the search.
+
+        Args:
+            model: an acoustic model.
+            settings: of transcripts.
+            transcriber: the search.
+            looks_again: a second search may change anything at the end, so nothing is called stable before.
 
         Raises:
             ModelError: `model` is no acoustic model.
         """
         check_phones(model)
         self._model, self._settings, self._transcriber = model, settings, transcriber
+        self._looks_again = looks_again
         self._partial_samples = samples(settings.partial_ms)
         self._commit_frames = -(-samples(settings.commit_ms) // model.frame_samples)
 
@@ -89,21 +98,17 @@ class TranscriptDecoder:
         state = state._replace(search=search, partials=partials)
         if not is_new:
             return [], state
-        state = state._replace(promised=text.words[: text.stable])
         begin = self._sample(text.begin_frame, utterance, state)
-        data = event_data.transcript_partial(text.words, text.stable, begin)
+        data = event_data.transcript_partial(text.words, 0 if self._looks_again else text.stable, begin)
         draft = Draft("transcript.partial", utterance.end_sample, data, self._model.name)
         return [draft], state
 
     def again(self, state: TranscriptState) -> TranscriptState | None:
-        """A second search; what partial transcripts called stable must come of it, too, or it is in vain."""
-        return state._replace(search=self._transcriber.begin(), first=state.search)
+        """A second search of all of it; partial transcripts have promised nothing."""
+        return state._replace(search=self._transcriber.begin())
 
     def finish(self, utterance: Utterance, why: Endpoint, state: TranscriptState) -> list[Draft]:
         """All words; nothing if there are none and never were in a partial transcript."""
-        found = self._transcriber.finish(state.search)
-        if state.first is not None and not _begins_with(found, state.promised):
-            found = self._transcriber.finish(state.first)
         words = [
             (
                 word.word,
@@ -111,7 +116,7 @@ class TranscriptDecoder:
                 self._sample(word.end_frame, utterance, state),
                 word.score,
             )
-            for word in found
+            for word in self._transcriber.finish(state.search)
         ]
         if not words and not state.partials.published:
             return []
@@ -122,10 +127,6 @@ class TranscriptDecoder:
         """Where the audio of a frame begins that the model spoke of, within the utterance."""
         behind = state.search.frames - frame + self._model.lookahead_frames
         return utterance.place(behind * self._model.frame_samples)
-
-
-def _begins_with(words: "Sequence[Word]", promised: Sequence[str]) -> bool:
-    return [word.word for word in words[: len(promised)]] == list(promised)
 
 
 def load_transcriber(settings: TranscriptSettings, lexicon: str = "") -> "Transcriber":
@@ -169,7 +170,12 @@ def transcript_detector(
     transcript = settings.transcript
     return UtteranceDetector(
         model,
-        TranscriptDecoder(model, transcript, load_transcriber(transcript, settings.acoustic.lexicon)),
+        TranscriptDecoder(
+            model,
+            transcript,
+            load_transcriber(transcript, settings.acoustic.lexicon),
+            looks_again=look_again is not None,
+        ),
         EndpointRules.of(settings.endpoint),
         history_samples(settings.vad),
         look_again=look_again,
