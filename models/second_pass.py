@@ -162,6 +162,11 @@ def load_second_pass(path: Path, first: str, shape: NetworkConfig) -> SecondPass
     return second.eval().requires_grad_(False)
 
 
+def load_judged(path: Path) -> tuple[ModelSpec, Network, str]:
+    """Reads a model, or, where `path` is a second pass, both passes (`load_model`, `load_two_passes`)."""
+    return load_two_passes(path) if path.suffix == SECOND_SUFFIX else load_model(path)
+
+
 def load_two_passes(path: Path) -> tuple[ModelSpec, TwoPasses, str]:
     """Reads a second pass, and the model beside which its file lies.
 

@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from auricle.models.checkpoint import ModelSpec, load_model
+from auricle.models.checkpoint import ModelSpec
 from auricle.models.frontend import LogMel
 from auricle.models.lexicon import Lexicon, normalise
 from auricle.models.phones import INDEX
-from auricle.models.second_pass import SECOND_SUFFIX, load_two_passes
+from auricle.models.second_pass import load_judged
 from auricle.pipelines.acoustic_data import AcousticData, Utterance, list_utterances
 from auricle.pipelines.alignment import utterance_log_probs
 from auricle.pipelines.bigram import Bigram, count_bigram
@@ -61,7 +61,7 @@ class AcousticJudge:
 
     def __init__(self, path: Path, corpus: Corpus, sets: Sequence[str] = AcousticData().dev_sets) -> None:
         """Reads the model, or a second pass and its model, and counts the phone bigram of training texts."""
-        self.spec, self.network, _ = (load_two_passes if path.suffix == SECOND_SUFFIX else load_model)(path)
+        self.spec, self.network, _ = load_judged(path)
         self.frontend, self.corpus, self.sets = LogMel(self.spec.frontend), corpus, sets
         self.lexicon = Lexicon.of_folder(corpus.data)
         self.bigram = self._bigram()

@@ -125,18 +125,14 @@ def _noise(args: argparse.Namespace) -> "NoisePlanner | None":
 def _judge_models(args: argparse.Namespace, corpus: "Corpus") -> None:
     """Judges model files by what their kind promises."""
     from auricle.configs.errors import DataError
-    from auricle.models.checkpoint import load_model
-    from auricle.models.second_pass import SECOND_SUFFIX, load_two_passes
+    from auricle.models.second_pass import load_judged
     from auricle.pipelines.acoustic_report import evaluate_acoustic
     from auricle.pipelines.evaluate import evaluate_keyword
     from auricle.pipelines.evaluation_plots import draw
     from auricle.pipelines.keyword_report import draw_keyword
     from auricle.pipelines.vad_report import evaluate_vad
 
-    kinds = {
-        (load_two_passes if path.suffix == SECOND_SUFFIX else load_model)(path)[0].kind
-        for path in args.models
-    }
+    kinds = {load_judged(path)[0].kind for path in args.models}
     if len(kinds) != 1:
         raise DataError(f"models of different kinds: {', '.join(sorted(kinds))}; evaluate one kind at a time")
     if kinds == {"vad"}:
