@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from auricle.configs.errors import ModelError
 from auricle.models import state as states
-from auricle.models.checkpoint import file_hash, load_model
+from auricle.models.checkpoint import load_model
 from auricle.models.decoding.transducer import TransducerSearch
 from auricle.models.frontend import LogMel
 from auricle.models.runtime import Runtime, runtime_of
@@ -173,8 +173,8 @@ class TorchEngine:
         spec, network, digest = load_model(path)
         beside, second, second_name = path.with_suffix(SECOND_SUFFIX), None, ""
         if second_pass and beside.exists():
-            second = load_second_pass(beside, digest, spec.network)
-            second_name = f"{beside.name}@{file_hash(beside.read_bytes())}"
+            second, second_digest = load_second_pass(beside, digest, spec.network)
+            second_name = f"{beside.name}@{second_digest}"
         info = ModelInfo(
             name=f"{path.stem}@{digest}",
             kind=spec.kind,

@@ -129,7 +129,7 @@ def save_second_pass(path: Path, info: SecondPassInfo, second: SecondPass) -> st
     return file_hash(content)
 
 
-def load_second_pass(path: Path, first: str, shape: NetworkConfig) -> SecondPass:
+def load_second_pass(path: Path, first: str, shape: NetworkConfig) -> tuple[SecondPass, str]:
     """Reads the second pass of a model.
 
     Args:
@@ -138,13 +138,14 @@ def load_second_pass(path: Path, first: str, shape: NetworkConfig) -> SecondPass
         shape: of that model.
 
     Returns:
-        The layers, in evaluation mode with float32 weights.
+        The layers, in evaluation mode with float32 weights, and the file's hash.
 
     Raises:
         ModelError: the file is missing, damaged, or belongs to other weights.
     """
     remedy = "train one with `auricle train acoustic --recipe acoustic-second`, or take the file away"
     try:
+        content = path.read_bytes()
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get("auricle", "{}"))
             weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (no dict)
@@ -159,7 +160,7 @@ def load_second_pass(path: Path, first: str, shape: NetworkConfig) -> SecondPass
         raise ModelError(f"{path} is no second pass of a model: {error}; {remedy}") from error
     if info.first != first:
         raise ModelError(f"{path} belongs to the weights {info.first}, but {first} are used; {remedy}")
-    return second.eval().requires_grad_(False)
+    return second.eval().requires_grad_(False), file_hash(content)
 
 
 def load_judged(path: Path) -> tuple[ModelSpec, Network, str]:
@@ -177,8 +178,8 @@ def load_two_passes(path: Path) -> tuple[ModelSpec, TwoPasses, str]:
         ModelError: one of the two files is missing, damaged, or they do not belong together.
     """
     spec, first, digest = load_model(path.with_suffix(".safetensors"))
-    second = load_second_pass(path, digest, spec.network)
+    second, second_digest = load_second_pass(path, digest, spec.network)
     both = TwoPasses(spec.network, second.config)
     both.take_first(first)
     both.second.load_state_dict(second.state_dict())
-    return spec, both.eval(), file_hash(path.read_bytes())
+    return spec, both.eval(), second_digest

@@ -7,7 +7,7 @@ from typing import Any
 
 from auricle.configs.errors import DataError
 from auricle.configs.whole import written_whole
-from auricle.models.checkpoint import ModelSpec, file_hash, load_model, save_model
+from auricle.models.checkpoint import ModelSpec, load_model, save_model
 from auricle.models.second_pass import SECOND_SUFFIX, SecondPassInfo, TwoPasses, save_second_pass
 from auricle.models.zoo import find_model
 from auricle.pipelines.corpus import Clip
@@ -102,15 +102,16 @@ def _write_second_pass(network: TwoPasses, trainer: Trainer, out: Path, record: 
     """Writes the second pass alone, which belongs to the model that training started from."""
     recipe = trainer.recipe
     first = find_model(recipe.training.start, recipe.network.cell)
-    if not network.has_first(load_model(first)[1]):
+    _, model, first_digest = load_model(first)
+    if not network.has_first(model):
         raise DataError(
             f"{first} is not what the second pass was trained above: give it the weights that it had, or "
             "train again with --fresh"
         )
     short = {key: value for key, value in record.items() if key not in ("recipe", "data")}
-    info = SecondPassInfo(file_hash(first.read_bytes()), network.second.config, short)
+    info = SecondPassInfo(first_digest, network.second.config, short)
     digest = save_second_pass(out, info, network.second)
-    names = {"model": f"{out.name}@{digest}", "first_pass": f"{first.stem}@{info.first}"}
+    names = {"model": f"{out.name}@{digest}", "first_pass": f"{first.stem}@{first_digest}"}
     _write_record(out.with_name(f"{out.name}.json"), names | record, trainer)
     return digest
 
