@@ -197,10 +197,12 @@ class Settings(Section):
 
     @property
     def looks_again(self) -> bool:
-        """Whether commands or transcripts want the second pass of the acoustic model, if it has one."""
-        transcript = self.transcript
-        return (self.commands.enabled and self.commands.second_pass) or (
-            transcript.enabled and not transcript.model and transcript.second_pass
+        """Whether anything wants the second pass of the acoustic model, if it has one."""
+        commands, transcript = self.commands, self.transcript
+        return (
+            any(entry.looks_again for entry in self.wake)
+            or (commands.enabled and commands.second_pass)
+            or (transcript.enabled and not transcript.model and transcript.second_pass)
         )
 
     @model_validator(mode="after")

@@ -53,6 +53,16 @@ class WakeSettings(Section):
         description="File that `auricle train wake` fitted to recordings of the phrase: it looks again at "
         'what was heard; "" = none.',
     )
+    second_pass: bool = Field(
+        default=True,
+        description="Look again at what was heard with the acoustic model's second pass, if it has one, and "
+        "no verifier is set.",
+    )
+
+    @property
+    def looks_again(self) -> bool:
+        """Whether the second pass is wanted."""
+        return self.second_pass and not self.verifier
 
     @field_validator("phrase", mode="after")
     @classmethod

@@ -5,6 +5,7 @@ Shape letters: T frames, V labels.
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,8 +18,9 @@ from auricle.configs.settings import ClipSettings, Settings, WakeSettings
 from auricle.daemon import event_data
 from auricle.daemon.clips import NEAR
 from auricle.daemon.detectors import Draft, check_phones, load_acoustic
-from auricle.models.decoding.background import SUFFIX, Background, load_background
+from auricle.models.decoding.background import SUFFIX, SUFFIX_OF_SECOND, Background, load_background
 from auricle.models.decoding.phrases import Way
+from auricle.models.decoding.second_look import LEAST_POSTERIOR, SecondLook
 from auricle.models.decoding.spotting import (
     SETTLE_FRAMES,
     Hit,
@@ -40,7 +42,6 @@ Array = NDArray[np.float32]
 
 logger = logging.getLogger(__name__)
 
-LEAST_POSTERIOR = 1e-8
 LATE_FRAMES = 3
 """The last phone of a phrase may be answered so many frames late."""
 
@@ -62,8 +63,18 @@ class WakeDetector:
         background: Background,
         lexicon: Lexicon,
         clips: ClipSettings | None = None,
+        *,
+        second_look: SecondLook | None = None,
     ) -> None:
         """Finds the threshold of every phrase in the background: a second or so.
+
+        Args:
+            model: whose posteriors are searched.
+            phrases: what to listen for.
+            background: speech as the model heard it.
+            lexicon: how words are said.
+            clips: what is wanted of near misses.
+            second_look: the model's second pass; then its hidden values must follow the posteriors.
 
         Raises:
             ModelError: `model` is no acoustic model, or a verifier does not belong to it or to its phrase.
@@ -73,7 +84,7 @@ class WakeDetector:
         self.model, self._lexicon, self._background = model, lexicon, background
         kept = clips is not None and clips.folder and clips.near_score < 1
         self._near_per_hour = rate_of(clips.near_score) if clips is not None and kept else 0.0
-        self._spotter = Spotter((), background, model.frame_samples)
+        self._spotter = Spotter((), background, model.frame_samples, second_look)
         self.phrases: tuple[WakeSettings, ...] = ()
         self.change(phrases)
 
@@ -118,7 +129,8 @@ class WakeDetector:
         ways = ways_of(entry.phrase, lexicon, entry.pronunciations)
         rate = rate_of(entry.threshold) if entry.threshold else entry.false_accepts_per_hour
         verifier = self._verifier(entry.verifier, ways) if entry.verifier else None
-        return Wanted(ways, rate, samples(entry.refractory_ms), self._near_per_hour, verifier)
+        refractory = samples(entry.refractory_ms)
+        return Wanted(ways, rate, refractory, self._near_per_hour, verifier, entry.second_pass)
 
     def _verifier(self, path: str, ways: tuple[Way, ...]) -> Verifier:
         verifier = load_verifier(Path(path).expanduser())
@@ -142,10 +154,10 @@ class WakeDetector:
         drafts: list[Draft] = []
         if not self.phrases and self._spotter.is_current(state):
             return drafts, state
-        posterior = posterior[:, : self.model.outputs]
-        log_probs = np.log(np.maximum(posterior, LEAST_POSTERIOR))
-        for row, end_sample in zip(log_probs, end_samples, strict=True):
-            hits, state = self._spotter.step(row, end_sample, state)
+        heard, hidden = np.split(posterior, [self.model.outputs], axis=1)
+        log_probs = np.log(np.maximum(heard, LEAST_POSTERIOR))
+        for row, values, end_sample in zip(log_probs, hidden, end_samples, strict=True):
+            hits, state = self._spotter.step(row, end_sample, state, values)
             drafts += [self._draft(hit, end_sample) for hit in hits]
         return drafts, state
 
@@ -159,7 +171,8 @@ class WakeDetector:
     def _draft(self, hit: Hit, sample: int) -> Draft:
         phrase = self.phrases[hit.phrase].phrase
         data = event_data.wake(phrase, hit.score, hit.start_sample, hit.end_sample)
-        return Draft(NEAR if hit.near else "wake", sample, data, self.model.name)
+        model = self.model.second if self._spotter.looks_at(hit.phrase) else self.model.name
+        return Draft(NEAR if hit.near else "wake", sample, data, model)
 
 
 def build_wake_detector(settings: Settings, engine: "Engine") -> WakeDetector:
@@ -170,7 +183,17 @@ def build_wake_detector(settings: Settings, engine: "Engine") -> WakeDetector:
         ConfigError: a phrase cannot be said.
     """
     model = load_acoustic(settings, engine)
-    path = find_model(settings.acoustic.model, settings.acoustic.cell).with_suffix(SUFFIX)
-    background = load_background(path, model.name.rpartition("@")[2])
+    path = find_model(settings.acoustic.model, settings.acoustic.cell)
+    background = load_background(path.with_suffix(SUFFIX), model.name.rpartition("@")[2])
     lexicon = Lexicon.of_user(settings.acoustic.lexicon)
-    return WakeDetector(model, settings.wake, background, lexicon, settings.clips)
+    look = _second_look(model, path, engine)
+    return WakeDetector(model, settings.wake, background, lexicon, settings.clips, second_look=look)
+
+
+def _second_look(model: "ModelInfo", path: Path, engine: "Engine") -> SecondLook | None:
+    """The second pass for wake phrases; None where it was not loaded, or has no background."""
+    beside = path.with_suffix(SUFFIX_OF_SECOND)
+    if not model.hidden or not beside.exists():
+        return None
+    background = load_background(beside, model.second.rpartition("@")[2])
+    return SecondLook(background, partial(engine.look_again, model))

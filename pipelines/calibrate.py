@@ -4,30 +4,47 @@ Part of it is speech of people the model was not trained on (dev); the rest is f
 model may be too sure, which is measured and corrected for. All of it is in recorded noise, where phrases
 are heard wrongly more often than in the quiet: what is promised must hold there, too.
 
-Shape letters: B streams or pieces, J output frames, V labels, P phrases.
+Where a second pass lies beside the model, it gets a background of its own: what it says of the same speech.
+There it knows all that follows, while a phrase is looked at when it has just ended: how many more false
+accepts that makes is measured, and corrected for as well.
+
+Shape letters: B streams or pieces, J output frames, V labels, H hidden values, P phrases.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from auricle.configs.errors import DataError, ModelError
 from auricle.models.decoding.background import (
-    SUFFIX,
     Background,
     BackgroundInfo,
     Codes,
     encode,
+    fit_tail,
 )
-from auricle.models.decoding.phrases import PhraseSearch, PhraseSearchSettings
+from auricle.models.decoding.phrases import Array, PhraseSearch, PhraseSearchSettings
+from auricle.models.decoding.second_look import LEAST_POSTERIOR, SecondLook
 from auricle.models.decoding.ways import ways_of
 from auricle.models.lexicon import Lexicon
 from auricle.models.phones import BLANK
 from auricle.pipelines.corpus import SAMPLE_RATE, Clip, Corpus
-from auricle.pipelines.wake_streams import Ear, in_noise, lay_clips, recorded_noise, scan
+from auricle.pipelines.wake_streams import (
+    Ear,
+    Heard,
+    in_noise,
+    lay_clips,
+    recorded_noise,
+    scan,
+    scan_again,
+)
+
+Source = tuple[str, str]
+"""A set and a split."""
+S = TypeVar("S", bound=np.generic)
 
 SOURCES = {
     ("librispeech", "dev"): 0.4,
@@ -43,6 +60,8 @@ PIECE_S = 60
 STREAMS = 8
 SNRS_DB = (20.0, 10.0)
 """Streams in turn: in some noise, in more."""
+SECOND_SNRS_DB = (10.0,)
+"""Those of a second pass: it is taken in more often in noise, and less often in the quiet."""
 SEED = 61_000
 PROBES = (
     "hey jarvis", "computer", "okay house", "good morning", "hello robot", "listen to me", "alexandria",
@@ -54,8 +73,18 @@ PROBES = (
 """Phrases of all sorts, by which speech trained on is compared with other speech."""
 PROBE_RATE = 20.0
 """False accepts per hour at which they are compared."""
+LOOK_RATE = 5.0
+"""False accepts per hour at which a second look is compared with the second pass on whole pieces."""
 TIMED = "wuw2"
 """The set that says when its wake words begin and end."""
+
+
+class Pieces(NamedTuple):
+    """Speech as a model and its second pass heard it."""
+
+    codes: Codes  # (B, J, V)
+    again: Codes | None  # (B, J, V), of the second pass
+    hidden: Array | None  # (B, J, H), what that judged
 
 
 class Shifts(NamedTuple):
@@ -67,14 +96,17 @@ class Shifts(NamedTuple):
 
 def calibrate(
     ear: Ear, corpus: Corpus, settings: PhraseSearchSettings, hours_part: float = 1.0
-) -> Background:
+) -> tuple[Background, Background | None]:
     """Hears all sources; several minutes.
 
     Args:
-        ear: the model.
+        ear: the model, with a second pass or without.
         corpus: the data.
         settings: the search that goes with the model.
         hours_part: how much of the listed hours to take.
+
+    Returns:
+        The background of the model, and that of its second pass.
 
     Raises:
         ModelError: the model is no CTC model of phones.
@@ -82,44 +114,98 @@ def calibrate(
     """
     if ear.spec.kind != "acoustic" or ear.spec.labels[0] != BLANK:
         raise ModelError(f"{ear.path} is no acoustic model with blanks: wake phrases need one")
-    codes: dict[str, list[Codes]] = {"dev": [], "train": []}
-    sources = []
-    for (name, split), hours in SOURCES.items():
-        clips = _some(corpus.clips(name, split) if (corpus.data / name).is_dir() else [], hours * hours_part)
-        if clips:
-            pieces = hear_pieces(ear, corpus, clips)
-            codes[split].append(pieces)
-            sources.append(f"{name} {split}: {pieces.shape[0] * PIECE_S / 3600:.2f} h")
-    if not sources:
+    drawn = {
+        (name, split): _some(corpus.clips(name, split), hours * hours_part)
+        for (name, split), hours in SOURCES.items()
+        if (corpus.data / name).is_dir()
+    }
+    drawn = {source: clips for source, clips in drawn.items() if clips}
+    if not drawn:
         raise DataError(f"no speech to calibrate on in {corpus.data}: expected some of {_names()}")
-    info = BackgroundInfo(ear.digest, 0.0, ear.frame_s, settings, sources=tuple(sources))
-    parts = {split: np.concatenate(found) for split, found in codes.items() if found}
-    correction = _correction(parts, info)
+    info = BackgroundInfo(ear.digest, 0.0, ear.frame_s, settings)
+    heard = {source: hear_pieces(ear, corpus, clips, SNRS_DB) for source, clips in drawn.items()}
     shifts = measure_shifts(ear, corpus, settings)
-    joined = np.concatenate(list(parts.values()))
-    info = replace(
-        info,
-        hours=round(joined.shape[0] * joined.shape[1] * ear.frame_s / 3600, 3),
-        correction=round(correction, 3),
-        start_shift_samples=shifts.start,
-        end_shift_samples=shifts.end,
-    )
-    return Background(joined, info)
+    moved = replace(info, start_shift_samples=shifts.start, end_shift_samples=shifts.end)
+    first = _background({source: pieces.codes for source, pieces in heard.items()}, moved)
+    if ear.second is None:
+        return first, None
+    heard = {source: hear_pieces(ear, corpus, clips, SECOND_SNRS_DB) for source, clips in drawn.items()}
+    searched = _background({source: pieces.codes for source, pieces in heard.items()}, info)
+    again = {source: pieces.again for source, pieces in heard.items() if pieces.again is not None}
+    second = _background(again, replace(info, model=ear.second_digest))
+    hidden = _by_split({source: one.hidden for source, one in heard.items() if one.hidden is not None})
+    looked = SecondLook(second, ear.look_at_one)
+    more = _look_correction(searched, second, np.concatenate(list(hidden.values())), looked)
+    corrected = replace(second.info, correction=round(second.info.correction * more, 3))
+    return first, Background(second.codes, corrected)
 
 
-def hear_pieces(ear: Ear, corpus: Corpus, clips: Sequence[Clip]) -> Codes:
-    """The codes of clips in streams, in noise, with shape `(B, J, V)`."""
+def _background(codes: Mapping[Source, Codes], info: BackgroundInfo) -> Background:
+    """Joins the pieces of all sources, and corrects for those that were trained on."""
+    parts = _by_split(codes)
+    correction = _correction(parts, info)
+    every = np.concatenate(list(parts.values()))
+    hours = every.shape[0] * every.shape[1] * info.frame_s / 3600
+    sources = tuple(f"{' '.join(one)}: {len(codes[one]) * PIECE_S / 3600:.2f} h" for one in codes)
+    info = replace(info, hours=round(hours, 3), correction=round(correction, 3), sources=sources)
+    return Background(every, info)
+
+
+def _by_split(found: Mapping[Source, npt.NDArray[S]]) -> dict[str, npt.NDArray[S]]:
+    """Joins what was found of all sources of a split; those not trained on come first."""
+    splits = sorted({split for _, split in found})
+    return {
+        split: np.concatenate([one for source, one in found.items() if source[1] == split])
+        for split in splits
+    }
+
+
+def hear_pieces(ear: Ear, corpus: Corpus, clips: Sequence[Clip], snrs_db: Sequence[float]) -> Pieces:
+    """Hears clips in streams, in noise of these ratios in turn, and cuts what is made of them into pieces."""
     seconds = sum(clip.seconds for clip in clips)
     laid = lay_clips(corpus, clips, max(1, min(STREAMS, int(seconds / PIECE_S))))
     noise = recorded_noise(corpus, "train", laid.samples.shape)
-    snrs_db = np.resize(SNRS_DB, len(laid.samples)).tolist()
-    heard = ear.hear(in_noise(laid.samples, noise, snrs_db))
+    heard = ear.hear_all(in_noise(laid.samples, noise, np.resize(snrs_db, len(noise)).tolist()))
     frames = round(PIECE_S / ear.frame_s)
     ends = np.zeros(len(laid.samples), int)
     for place in laid.placed:
         ends[place.stream] = max(ends[place.stream], place.end_sample // ear.spec.frame_samples)
-    whole = [max(frames, end) for end in ends]
-    return np.concatenate([encode(row[:end], frames) for row, end in zip(heard, whole, strict=True)])
+    whole = [max(frames, end) // frames * frames for end in ends]
+    codes = _coded(heard.log_probs, whole, frames)
+    if heard.hidden is None:
+        return Pieces(codes, None, None)
+    hidden = np.concatenate(
+        [row[:end].reshape(-1, frames, row.shape[1]) for row, end in zip(heard.hidden, whole, strict=True)]
+    )
+    posteriors = np.concatenate([ear.look_again(piece[None]) for piece in hidden])
+    log_probs = np.log(np.maximum(posteriors, np.float32(LEAST_POSTERIOR)))
+    return Pieces(codes, _coded(log_probs, [frames] * len(log_probs), frames), hidden)
+
+
+def _coded(log_probs: Array, ends: Sequence[int], frames: int) -> Codes:
+    """The codes of streams up to their ends, in pieces of so many frames."""
+    return np.concatenate([encode(row[:end], frames) for row, end in zip(log_probs, ends, strict=True)])
+
+
+def _look_correction(first: Background, second: Background, hidden: Array, look: SecondLook) -> float:
+    """How many times more false accepts come of second looks than of the second pass on whole pieces.
+
+    Never less than 1.
+
+    Args:
+        first: what the search fires candidates in.
+        second: the same speech as the second pass heard it, all at once.
+        hidden: the values `(B, J, H)` that it judged there.
+        look: judges candidates.
+    """
+    lexicon = Lexicon()
+    probes = [ways_of(phrase, lexicon) for phrase in PROBES]
+    heard = Heard(first.log_probs(), hidden)
+    scores = scan_again(heard, probes, first, look, LOOK_RATE)
+    tails = second.tails(PhraseSearch(probes, second.info.search))
+    found = [fit_tail(scores[..., probe], second.info) for probe in range(len(probes))]
+    ratios = [one.rate(tail.score_at(LOOK_RATE)) / LOOK_RATE for one, tail in zip(found, tails, strict=True)]
+    return max(1.0, float(np.median(ratios)))
 
 
 def _correction(parts: dict[str, Codes], info: BackgroundInfo) -> float:
@@ -187,8 +273,3 @@ def _some(clips: Sequence[Clip], hours: float) -> list[Clip]:
 
 def _names() -> str:
     return ", ".join(sorted({name for name, _ in SOURCES}))
-
-
-def background_path(ear: Ear) -> Path:
-    """Where a model's background lies: beside the weights."""
-    return ear.path.with_suffix(SUFFIX)

@@ -15,12 +15,12 @@ from auricle.models.decoding.ways import ways_of
 from auricle.models.lexicon import Lexicon
 from auricle.pipelines.calibrate import PIECE_S
 from auricle.pipelines.corpus import SAMPLE_RATE, Clip, Corpus
-from auricle.pipelines.fit_verifier import FEWEST, NEVER, fit_verifier, new_info
+from auricle.pipelines.fit_verifier import FEWEST, fit_verifier, new_info
 from auricle.pipelines.own_verifier import noise_of, rooms_of
 from auricle.pipelines.sounds import read_clip, speech_at_reference
 from auricle.pipelines.targets import Floats
 from auricle.pipelines.verifier_data import hear_takes
-from auricle.pipelines.wake_streams import Ear, scan
+from auricle.pipelines.wake_streams import NEVER, Ear, scan
 
 AROUND_S = (0.4, 0.3)
 """Of a sentence with a wake word so much before and after it is taken."""

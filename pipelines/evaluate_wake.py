@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from auricle.models.decoding.background import SUFFIX, WINDOW_FRAMES, Background, load_background
 from auricle.models.decoding.phrases import Array, PhraseSearch
+from auricle.models.decoding.second_look import SecondLook
 from auricle.models.decoding.spotting import Spotter, Wanted
 from auricle.models.decoding.verifier import Verifier
 from auricle.models.decoding.ways import ways_of
@@ -25,7 +26,15 @@ from auricle.pipelines.corpus import SAMPLE_RATE, Corpus
 from auricle.pipelines.evaluate_verifier import fit_split, verified_scores, without_split
 from auricle.pipelines.metrics import Interval, rate_per_hour, ratio, share_by_block, sums_by_block
 from auricle.pipelines.report import plain
-from auricle.pipelines.wake_streams import GAP_SAMPLES, Ear, in_noise, recorded_noise, scan
+from auricle.pipelines.wake_streams import (
+    GAP_SAMPLES,
+    Ear,
+    Heard,
+    in_noise,
+    recorded_noise,
+    scan,
+    scan_again,
+)
 from auricle.pipelines.wake_trials import POSITIVES, Trials, is_other_speech, text_of
 
 SNR_DB = 10.0
@@ -123,13 +132,15 @@ class Promise(NamedTuple):
 
 
 def keep_promise(
-    log_probs: Array,
+    heard: Heard,
     trials: Trials,
     background: Background,
     frame_samples: int,
+    *,
     verifiers: Mapping[str, Verifier] | None = None,
+    second_look: SecondLook | None = None,
 ) -> Promise:
-    """Runs the spotter over streams `(B, J, V)`, with the verifiers of some phrases."""
+    """Runs the spotter over streams, with the verifiers of some phrases, or with the second pass."""
     lexicon = Lexicon()
     refractory = round(REFRACTORY_S * SAMPLE_RATE)
     own = verifiers or {}
@@ -137,14 +148,15 @@ def keep_promise(
         Wanted(ways_of(text, lexicon), PROMISED, refractory, verifier=own.get(text))
         for text in trials.phrases
     ]
-    spotter = Spotter(wanted, background, frame_samples)
+    spotter = Spotter(wanted, background, frame_samples, second_look)
     hits: list[tuple[int, int, int]] = []  # stream, phrase, sample
-    for stream, rows in enumerate(log_probs):
+    for stream, rows in enumerate(heard.log_probs):
         state = spotter.initial_state()
-        for number, row in enumerate(rows, start=1):
-            found, state = spotter.step(row, number * frame_samples, state)
+        hidden = [None] * len(rows) if heard.hidden is None else heard.hidden[stream]
+        for number, (row, values) in enumerate(zip(rows, hidden, strict=True), start=1):
+            found, state = spotter.step(row, number * frame_samples, state, values)
             hits += [(stream, hit.phrase, number * frame_samples) for hit in found]
-    heard: dict[int, list[bool]] = defaultdict(list)
+    caught: dict[int, list[bool]] = defaultdict(list)
     speakers: dict[int, list[str]] = defaultdict(list)
     delays, right, other_s = [], set(), 0.0
     late = round(LATE_S * SAMPLE_RATE)
@@ -161,14 +173,14 @@ def keep_promise(
         if (phrase := trials.phrase_of(place.note)) is None:
             continue
         inside = [hit for hit in here if hit[1] == phrase]
-        heard[phrase].append(bool(inside))
+        caught[phrase].append(bool(inside))
         speakers[phrase].append(place.note.speaker_or_id)
         ends = place.note.details.get("wake_end")
         if inside and ends:
             delays.append((inside[0][2] - place.start_sample) / SAMPLE_RATE - float(ends))
     wrong = [sum(hit[1] == phrase for hit in set(hits) - right) for phrase in range(len(wanted))]
     misses = [
-        share_by_block([not one for one in heard[phrase]], speakers[phrase]) for phrase in range(len(wanted))
+        share_by_block([not one for one in caught[phrase]], speakers[phrase]) for phrase in range(len(wanted))
     ]
     return Promise(misses, wrong, [trials.hours - other_s / 3600] * len(wanted), delays)
 
@@ -216,33 +228,38 @@ def evaluate_wake(
     if verifiers:
         trials = trials._replace(phrases=tuple(verifiers))
     lexicon = Lexicon()
-    search = PhraseSearch([ways_of(text, lexicon) for text in trials.phrases], background.info.search)
     frame = ear.spec.frame_samples
-    heard = {"clean": trials.samples}
+    look, ways = ear.second_look(), [ways_of(text, lexicon) for text in trials.phrases]
+    conditions = {"clean": trials.samples}
     if corpus:
         noise = recorded_noise(corpus, split, trials.samples.shape)
-        heard[f"{SNR_DB:.0f} dB"] = in_noise(trials.samples, noise, SNR_DB)
+        conditions[f"{SNR_DB:.0f} dB"] = in_noise(trials.samples, noise, SNR_DB)
     figures: dict[str, Any] = {"model": f"{path.stem}@{ear.digest}", "conditions": {}}
     learnt = times_learnt(corpus, trials.phrases) if corpus else {}
     groups = grouped(trials.phrases, learnt)
-    for condition, samples in heard.items():
-        log_probs = ear.hear(samples)
-        own = by_phrase(scan(log_probs, search)[0], trials.phrases)
-        others = peer_scores(samples.numpy(), trials.phrases, frame) if peers else {}
-        detectors = {
-            name: outcomes(scores, trials, frame) for name, scores in {"Auricle": own, **others}.items()
-        }
-        promises = {"promise": keep_promise(log_probs, trials, background, frame)}
+    for condition, samples in conditions.items():
+        heard = ear.hear_all(samples, hidden=look is not None)
+        scores = {"Auricle": scan(heard.log_probs, PhraseSearch(ways, background.info.search))[0]}
+        if look:
+            scores = {
+                "Auricle": scan_again(heard, ways, background, look, PROMISED),
+                "Auricle, first pass": scores["Auricle"],
+            }
         if verifiers:
-            looked = verified_scores(log_probs, verifiers, trials.phrases)
-            looked_at = by_phrase(looked, trials.phrases)
-            detectors[f"Auricle, fitted to {fit}"] = outcomes(looked_at, trials, frame)
-            promises["fitted"] = keep_promise(log_probs, trials, background, frame, verifiers)
+            fitted = verified_scores(heard.log_probs, verifiers, trials.phrases)
+            scores[f"Auricle, fitted to {fit}"] = fitted
+        by_detector = {name: by_phrase(values, trials.phrases) for name, values in scores.items()}
+        if peers:
+            by_detector |= peer_scores(samples.numpy(), trials.phrases, frame)
+        detectors = {name: outcomes(values, trials, frame) for name, values in by_detector.items()}
+        promises = {"promise": keep_promise(heard, trials, background, frame, second_look=look)}
+        if verifiers:
+            promises["fitted"] = keep_promise(heard, trials, background, frame, verifiers=verifiers)
         figures["conditions"][condition] = {
             "detectors": {name: _table(found, groups) for name, found in detectors.items()},
             **{name: _promise_table(promise, trials) for name, promise in promises.items()},
         }
-        figures["cost"] = search_cost(background, trials.phrases, log_probs[0], ear.frame_s)
+        figures["cost"] = search_cost(background, trials.phrases, heard.log_probs[0], ear.frame_s)
     figures |= {"phrases": list(trials.phrases), "hours": trials.hours, "learnt": learnt, "groups": groups}
     return figures
 

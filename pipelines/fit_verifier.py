@@ -23,7 +23,7 @@ from auricle.models.decoding.phrases import Array, PhraseSearch, Way
 from auricle.models.decoding.spotting import BEST_SCORE
 from auricle.models.decoding.verifier import Verifier, VerifierInfo, Weights, inputs, scaled
 from auricle.pipelines.verifier_data import Example, Take, examples, values_of
-from auricle.pipelines.wake_streams import scan
+from auricle.pipelines.wake_streams import NEVER, scan
 
 NETWORKS = 4
 SEEN_BY = tuple(combinations(range(NETWORKS), NETWORKS // 2))
@@ -42,7 +42,6 @@ CANDIDATE_RATE, FIT_RATE = 100.0, 300.0
 TAIL_EVENTS = 20
 """The tail of scores falls off faster than that of the search: fewer of the highest describe it."""
 KEPT_SCORES = 400
-NEVER = -1e3
 
 
 class Fitted(NamedTuple):

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from auricle.configs.errors import ConfigError
 from auricle.models.frontend import FrontendConfig
 from auricle.models.network import NetworkConfig
+from auricle.models.second_pass import SECOND_SUFFIX
 from auricle.pipelines.acoustic_data import AcousticData
 from auricle.pipelines.augment import AugmentConfig
 from auricle.pipelines.keyword_data import KeywordData
@@ -41,7 +42,8 @@ class TrainingConfig:
     start: str = ""
     """Model whose weights to begin with, a shipped one's name or a path; "" for random ones.
 
-    One of another task (an acoustic model for keywords) lends all but its outputs.
+    One of another task (an acoustic model for keywords) lends all but its outputs. Where a second pass is
+    learnt, one may stand here to go on from (`acoustic.second`, or a path), with fewer layers as well.
     """
     steps: int = 2000
     warmup_steps: int = 100
@@ -90,6 +92,11 @@ class Recipe:
     def __post_init__(self) -> None:
         """Checks what concerns more than one table."""
         if not self.acoustic.second_layers:
+            if self.training.start.endswith(SECOND_SUFFIX):
+                raise ConfigError(
+                    f"training.start: only a second pass can go on from {self.training.start}; "
+                    "take --recipe acoustic-second, or set acoustic.second_layers"
+                )
             return
         if not self.training.start:
             raise ConfigError(

@@ -9,9 +9,9 @@ from auricle.configs.errors import DataError
 from auricle.configs.whole import written_whole
 from auricle.models.checkpoint import ModelSpec, load_model, save_model
 from auricle.models.second_pass import SECOND_SUFFIX, SecondPassInfo, TwoPasses, save_second_pass
-from auricle.models.zoo import find_model
 from auricle.pipelines.corpus import Clip
 from auricle.pipelines.recipe import Recipe, as_table
+from auricle.pipelines.start import first_pass
 from auricle.pipelines.train import Trainer
 
 LICENCES = {
@@ -41,7 +41,7 @@ def model_name(recipe: Recipe) -> str:
     """What the file of a run is called; a second pass is found by the name of the model that it looks at."""
     if not recipe.acoustic.second_layers:
         return f"{recipe.name}.safetensors"
-    return f"{find_model(recipe.training.start, recipe.network.cell).stem}{SECOND_SUFFIX}"
+    return f"{first_pass(recipe).stem}{SECOND_SUFFIX}"
 
 
 def data_counts(clips: Sequence[Clip]) -> dict[str, dict[str, Any]]:
@@ -101,7 +101,7 @@ def write_model(trainer: Trainer, out: Path, command: str) -> str:
 def _write_second_pass(network: TwoPasses, trainer: Trainer, out: Path, record: dict[str, Any]) -> str:
     """Writes the second pass alone, which belongs to the model that training started from."""
     recipe = trainer.recipe
-    first = find_model(recipe.training.start, recipe.network.cell)
+    first = first_pass(recipe)
     _, model, first_digest = load_model(first)
     if not network.has_first(model):
         raise DataError(

@@ -5,6 +5,7 @@ Shape letters: H hidden units.
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -13,8 +14,8 @@ from auricle.configs.errors import ConfigError
 from auricle.models.checkpoint import load_model
 from auricle.models.layers import GATED
 from auricle.models.network import Network
-from auricle.models.second_pass import TwoPasses
-from auricle.models.zoo import find_model
+from auricle.models.second_pass import SECOND_SUFFIX, SecondPass, TwoPasses, load_two_passes
+from auricle.models.zoo import SUFFIX, find_model
 from auricle.pipelines.recipe import Recipe
 from auricle.pipelines.units import HEAD, widened
 
@@ -26,6 +27,19 @@ _LAYER = re.compile(r"(recurrent\.0\.)(blocks|norms)\.(\d+)(\..*)")
 _GATES = re.compile(r"\.(weight|bias)_[ih]h_l\d+$")
 
 
+def first_pass(recipe: Recipe) -> Path:
+    """The file of the model in `training.start`, or of the one that a second pass in its place looks at.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    name = recipe.training.start
+    if name.endswith(SECOND_SUFFIX):
+        stem = name.removesuffix(SECOND_SUFFIX)
+        name = f"{stem}{SUFFIX}" if "/" in name else stem
+    return find_model(name, recipe.network.cell)
+
+
 def start_from_model(network: Network, recipe: Recipe) -> None:
     """Gives a network the weights of the model in `training.start`.
 
@@ -34,13 +48,15 @@ def start_from_model(network: Network, recipe: Recipe) -> None:
     others, 2016). Outputs that the model lacks keep the weights that they have. Dropout may differ. A GRU may
     start from an LSTM: each gate from the one that does the most alike, everything around them as it is. A
     model of another task lends all but its outputs: what hears phones may learn to hear words. What a second
-    pass is to look at is the model as it is, without any of these changes.
+    pass is to look at is the model as it is, without any of these changes; with a second pass in
+    `training.start`, it goes on from that one, with further layers above as well.
 
     Raises:
-        ModelError: there is no such model.
+        ModelError: there is no such model, or no such second pass.
         ConfigError: the model has another shape, or other features.
     """
-    spec, model, _ = load_model(find_model(recipe.training.start, recipe.network.cell))
+    path = first_pass(recipe)
+    spec, model, _ = load_model(path)
     wanted = recipe.network
     to_gru = (spec.network.cell, wanted.cell) == ("lstm", "gru")
     cell = wanted.cell if to_gru else spec.network.cell
@@ -62,6 +78,9 @@ def start_from_model(network: Network, recipe: Recipe) -> None:
                 f"{spec.network}; give the recipe its cell and its layers"
             )
         network.take_first(model)
+        if recipe.training.start.endswith(SECOND_SUFFIX):
+            _, trained, _ = load_two_passes(path.with_suffix(SECOND_SUFFIX))
+            _go_on(network.second, trained.second)
         return
     weights = model.state_dict()
     if to_gru:
@@ -71,6 +90,19 @@ def start_from_model(network: Network, recipe: Recipe) -> None:
     if not same_task:
         weights |= {name: network.state_dict()[name] for name in HEAD}
     network.load_state_dict(widened(weights, network))
+
+
+def _go_on(second: SecondPass, trained: SecondPass) -> None:
+    """Gives a second pass the weights of a trained one; further layers propose nothing yet."""
+    if (layers := trained.config.layers) > second.config.layers:
+        raise ConfigError(
+            f"acoustic.second_layers: the second pass in training.start has {layers} layers; give the recipe "
+            "as many, or more"
+        )
+    for pair in second.recurrent[layers:]:
+        for weight in (weight for block in pair for weight in block.parameters()):
+            weight.data = _proposing_nothing(weight.data, second.config.inputs)
+    second.load_state_dict(second.state_dict() | trained.state_dict())
 
 
 def _as_gru(name: str, weight: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Recordings one after another in streams, as an acoustic model hears them with its state carried.
 
-Shape letters: B streams, N samples, J output frames, V labels, P phrases.
+Shape letters: B streams, N samples, J output frames, V labels, H hidden values, P phrases.
 """
 
 from collections.abc import Sequence
@@ -12,8 +12,13 @@ import torch
 from numpy.typing import NDArray
 
 from auricle.models.checkpoint import load_model
-from auricle.models.decoding.phrases import Array, PhraseSearch
+from auricle.models.decoding.background import SUFFIX_OF_SECOND, Background, load_background
+from auricle.models.decoding.phrases import Array, PhraseSearch, Way
+from auricle.models.decoding.second_look import SecondLook, candidates_per_hour, window_frames
+from auricle.models.decoding.spotting import BEST_SCORE, SETTLE_FRAMES
+from auricle.models.decoding.verifier import candidates
 from auricle.models.frontend import LogMel
+from auricle.models.second_pass import SECOND_SUFFIX, load_second_pass
 from auricle.pipelines.corpus import SAMPLE_RATE, Clip, Corpus
 from auricle.pipelines.dev import CHUNK_FRAMES, lay_out
 from auricle.pipelines.sounds import read_clip, speech_at_reference, split_noise
@@ -23,6 +28,8 @@ from auricle.pipelines.targets import HOP_SAMPLES
 GAP_SAMPLES = SAMPLE_RATE * 4 // 10
 """Silence after each recording."""
 SEED = 60_000
+NEVER = -1e3
+"""The score of what is no candidate."""
 
 
 class Laid(NamedTuple):
@@ -37,31 +44,77 @@ class Laid(NamedTuple):
         return self.samples.numel() / SAMPLE_RATE / 3600
 
 
+class Heard(NamedTuple):
+    """What a model made of streams."""
+
+    log_probs: Array  # (B, J, V)
+    hidden: Array | None  # (B, J, H), float16, for a second pass
+
+
 class Ear:
-    """An acoustic model that listens to streams."""
+    """An acoustic model that listens to streams, and the second pass that may lie beside it."""
 
     def __init__(self, path: Path) -> None:
-        """Reads the model file."""
+        """Reads the model file, and that of a second pass.
+
+        Raises:
+            ModelError: one of them is missing or damaged, or they do not belong together.
+        """
         self.path = path
         self.spec, self.network, self.digest = load_model(path)
         self.frontend = LogMel(self.spec.frontend)
+        self.second, self.second_digest = None, ""
+        self.second_path = path.with_suffix(SECOND_SUFFIX)
+        if self.second_path.exists():
+            self.second, self.second_digest = load_second_pass(
+                self.second_path, self.digest, self.spec.network
+            )
 
     @property
     def frame_s(self) -> float:
         """Duration of an output frame."""
         return self.spec.frame_samples / SAMPLE_RATE
 
-    @torch.inference_mode()
     def hear(self, samples: torch.Tensor) -> Array:
         """Log-probabilities `(B, J, V)` of streams `(B, N)`, N whole chunks."""
-        heard, parts = self.network.initial_state(len(samples)), []
+        return self.hear_all(samples, hidden=False).log_probs
+
+    @torch.inference_mode()
+    def hear_all(self, samples: torch.Tensor, *, hidden: bool = True) -> Heard:
+        """What the model made of streams `(B, N)`, N whole chunks, for a second pass, too."""
+        heard, found, kept = self.network.initial_state(len(samples)), [], []
         front = self.frontend.initial_state(len(samples))
         for chunk in torch.split(samples, CHUNK_FRAMES * HOP_SAMPLES, dim=1):
             features, front = self.frontend(chunk, front)
-            logits, heard = self.network(features, heard)
-            parts.append(logits.log_softmax(-1))
-        found: Array = torch.cat(parts, 1).numpy()
+            values, heard = self.network.hidden(features, heard)
+            found.append(self.network.logits(values).log_softmax(-1))
+            if hidden and self.second:
+                kept.append(values.half())
+        return Heard(torch.cat(found, 1).numpy(), torch.cat(kept, 1).numpy() if kept else None)
+
+    @torch.inference_mode()
+    def look_again(self, hidden: Array) -> Array:
+        """What the second pass makes of hidden values `(B, J, H)`: posteriors `(B, J, V)`."""
+        assert self.second is not None
+        found: Array = self.second(torch.from_numpy(hidden).float()).softmax(-1).numpy()
         return found
+
+    def look_at_one(self, hidden: Array) -> Array:
+        """The same for one window, `(J, H)`."""
+        found: Array = self.look_again(hidden[None])[0]
+        return found
+
+    def second_look(self) -> SecondLook | None:
+        """What looks again at wake phrases, with its background; None without one.
+
+        Raises:
+            ModelError: the background is damaged, or belongs to another second pass.
+        """
+        path = self.path.with_suffix(SUFFIX_OF_SECOND)
+        if self.second is None or not path.exists():
+            return None
+        background = load_background(path, self.second_digest)
+        return SecondLook(background, self.look_at_one)
 
 
 def lay_clips(corpus: Corpus, clips: Sequence[Clip], streams: int) -> Laid:
@@ -100,3 +153,30 @@ def scan(log_probs: Array, search: PhraseSearch) -> tuple[Array, NDArray[np.int6
         scores.append(found.score)
         starts.append(found.start)
     return np.stack(scores, 1), np.stack(starts, 1)
+
+
+def scan_again(
+    heard: Heard, phrases: Sequence[Sequence[Way]], background: Background, look: SecondLook, rate: float
+) -> Array:
+    """Scores of phrases at the second look, `NEVER` where no candidate ends, with shape `(B, J, P)`.
+
+    Args:
+        heard: streams, with hidden values.
+        phrases: the ways to say each.
+        background: of the first pass.
+        look: the second pass.
+        rate: false accepts per hour for which the search fires its candidates.
+    """
+    assert heard.hidden is not None
+    found = np.full((*heard.log_probs.shape[:2], len(phrases)), NEVER, np.float32)
+    for number, ways in enumerate(phrases):
+        search = PhraseSearch([ways], background.info.search)
+        least = min(BEST_SCORE, background.tails(search)[0].score_at(candidates_per_hour(rate)))
+        scores, starts = scan(heard.log_probs, search)
+        for stream, hidden in enumerate(heard.hidden):
+            for one in candidates(scores[stream, :, 0], starts[stream, :, 0], least):
+                newest = min(one.frame + SETTLE_FRAMES, len(hidden) - 1)
+                since = newest - one.frame
+                begin = newest + 1 - window_frames(one.frame + 1 - one.start, since)
+                found[stream, one.frame, number] = look.score(ways, hidden[max(0, begin) : newest + 1], since)
+    return found

@@ -24,7 +24,7 @@ from auricle.pipelines.sounds import coloured_noise, speech_at_reference
 from auricle.pipelines.streams import Piece
 from auricle.pipelines.synthesis import ENGINES, draw_utterance, speak
 from auricle.pipelines.targets import Floats
-from auricle.pipelines.wake_streams import GAP_SAMPLES, Ear, scan
+from auricle.pipelines.wake_streams import GAP_SAMPLES, Ear, scan, scan_again
 
 RATES = (5.0, 2.0, 1.0, 0.5, 0.2, 0.1, 0.05)
 AUDIO = (".wav", ".flac", ".ogg", ".mp3", ".opus")
@@ -98,7 +98,34 @@ def read_folder(folder: Path) -> list[Recording]:
     return found
 
 
-def judge(ear: Ear, recordings: Sequence[Recording], search: PhraseSearch) -> Judged:
+class Listener:
+    """Scores one phrase as the daemon does: by its search, and by the second pass where there is one."""
+
+    def __init__(self, ear: Ear, ways: Sequence[Way], background: Background) -> None:
+        """Searches the background for the phrase, or that of the second pass.
+
+        Raises:
+            ModelError: that of the second pass is damaged, or belongs elsewhere.
+        """
+        self._ear, self._ways, self._first = ear, ways, background
+        self._look = ear.second_look()
+        self.background = self._look.background if self._look else background
+        self.frame_samples = ear.spec.frame_samples
+        self._search = PhraseSearch([ways], self.background.info.search)
+        self.tail = self.background.tails(self._search)[0]
+
+    def scores(self, samples: torch.Tensor) -> Array:
+        """The score in each frame of a stream `(1, N)`, with shape `(J,)`."""
+        heard = self._ear.hear_all(samples, hidden=self._look is not None)
+        if self._look:
+            found = scan_again(heard, [self._ways], self._first, self._look, RATES[0])
+        else:
+            found = scan(heard.log_probs, self._search)[0]
+        scores: Array = found[0, :, 0]
+        return scores
+
+
+def judge(listener: Listener, recordings: Sequence[Recording]) -> Judged:
     """Scores recordings of one phrase, in a stream, as they are and in noise."""
     silence, nothing = np.zeros(GAP_SAMPLES, np.float32), np.zeros(0, np.int16)
     pieces = [
@@ -109,30 +136,27 @@ def judge(ear: Ear, recordings: Sequence[Recording], search: PhraseSearch) -> Ju
     noise = torch.from_numpy(coloured_noise(np.random.default_rng(0), samples.shape[1]))[None]
     scores = []
     for heard in (samples, samples + noise * 10 ** (-SNR_DB / 20)):
-        found, _ = scan(ear.hear(heard), search)
-        frame = ear.spec.frame_samples
+        found, frame = listener.scores(heard), listener.frame_samples
         scores.append(
             [
-                found[0, place.start_sample // frame : place.end_sample // frame + LATE_FRAMES, 0].max()
+                found[place.start_sample // frame : place.end_sample // frame + LATE_FRAMES].max()
                 for place in placed
             ]
         )
     return Judged(list(recordings), *(np.array(values, np.float32) for values in scores))
 
 
-def false_hits(
-    ear: Ear, recordings: Sequence[Recording], search: PhraseSearch, threshold: float
-) -> list[Recording]:
+def false_hits(listener: Listener, recordings: Sequence[Recording], threshold: float) -> list[Recording]:
     """Cuts out of recordings without the phrase what is taken for it."""
     hits = []
     before, after = (round(seconds * SAMPLE_RATE) for seconds in CLIP_S)
     for recording in recordings:
         samples, _ = lay_out([Piece(speech_at_reference(recording.samples), np.zeros(0, np.int16))], 1)
-        scores = scan(ear.hear(samples), search)[0][0, :, 0]
+        scores, frame_samples = listener.scores(samples), listener.frame_samples
         last = -len(scores)
         for frame in np.flatnonzero(scores >= threshold).tolist():
-            if frame - last > SAMPLE_RATE // ear.spec.frame_samples:
-                end = (frame + 1) * ear.spec.frame_samples
+            if frame - last > SAMPLE_RATE // frame_samples:
+                end = (frame + 1) * frame_samples
                 cut = recording.samples[max(0, end - before) : end + after]
                 hits.append(Recording(f"{Path(recording.name).stem}-{end / SAMPLE_RATE:.2f}s", cut))
             last = frame

@@ -35,11 +35,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return spoken.write_data(tmp_path_factory.mktemp("data"))
 
 
-@pytest.fixture(scope="module")
-def passes(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[float]]:
+def trained(data: Path, folder: Path) -> tuple[Path, list[float]]:
     """A model file with its second pass beside it, and the losses of the second one."""
     torch.set_num_threads(1)
-    folder, losses = tmp_path_factory.mktemp("passes"), list[float]()
+    losses = list[float]()
     corpus, first = Corpus(data, folder), folder / "toy.safetensors"
     short = load_recipe("acoustic", (*spoken.SETTINGS, "training.steps=8"))
     run = Trainer(short, corpus, folder / "first")
@@ -51,6 +50,11 @@ def passes(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     run.run()
     write_model(run, first.with_suffix(SECOND_SUFFIX), "auricle train acoustic")
     return first, losses
+
+
+@pytest.fixture(scope="module")
+def passes(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[float]]:
+    return trained(data, tmp_path_factory.mktemp("passes"))
 
 
 def test_a_second_pass_learns_above_a_first_one_that_stays(passes: tuple[Path, list[float]]) -> None:
@@ -75,6 +79,31 @@ def test_training_a_second_pass_wants_a_model_as_it_is(
     for other in ("network.layers=4", "network.cell=rnn"):
         with pytest.raises(ConfigError, match=r"training\.start"):
             Trainer(load_recipe("acoustic", (*above, other)), Corpus(data, tmp_path), tmp_path / "run")
+
+
+def test_a_deeper_second_pass_goes_on_from_what_the_first_ones_layers_say(
+    passes: tuple[Path, list[float]], data: Path, tmp_path: Path
+) -> None:
+    trained = passes[0].with_suffix(SECOND_SUFFIX)
+    settings = (*spoken.SETTINGS, f"training.start={trained}", "training.steps=3")
+    with pytest.raises(ConfigError, match=r"training\.start: .* take --recipe acoustic-second"):
+        load_recipe("acoustic", settings)
+    deeper = load_recipe("acoustic", (*settings, "acoustic.second_layers=2"))
+    run = Trainer(deeper, Corpus(data, tmp_path), tmp_path / "run")
+    _, both, _ = load_two_passes(trained)
+    features = torch.randn(1, 24, deeper.frontend.mels)
+    with torch.no_grad():
+        said, expected = (net.eval()(features, net.initial_state(1))[0] for net in (run.network, both))
+    assert torch.allclose(said, expected, atol=1e-6)
+    run.run()
+    (tmp_path / passes[0].name).write_bytes(passes[0].read_bytes())
+    write_model(run, out := tmp_path / trained.name, "auricle train acoustic")
+    grown = load_two_passes(out)[1].second
+    assert grown.config.layers == 2 and model_name(deeper) == trained.name
+    assert grown.recurrent[1][0].weight_ih_l0.chunk(4)[2].abs().max() > 0  # the new layer learns
+    fewer = load_recipe("acoustic", (*settings[:-2], f"training.start={out}", "acoustic.second_layers=1"))
+    with pytest.raises(ConfigError, match="has 2 layers; give the recipe as many, or more"):
+        Trainer(fewer, Corpus(data, tmp_path), tmp_path / "fewer")
 
 
 def test_a_second_pass_is_not_signed_for_another_model(

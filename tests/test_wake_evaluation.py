@@ -27,7 +27,7 @@ from auricle.pipelines.evaluate_wake import (
 )
 from auricle.pipelines.streams import Placed
 from auricle.pipelines.wake_report import draw_wake, wake_text
-from auricle.pipelines.wake_streams import GAP_SAMPLES
+from auricle.pipelines.wake_streams import GAP_SAMPLES, Heard
 from auricle.pipelines.wake_trials import Trials, text_of
 from auricle.pipelines.wake_tune import (
     Judged,
@@ -94,7 +94,7 @@ def test_the_promise_counts_hits_once_and_where_they_belong() -> None:
     for stream, begin, text in ((0, 100, "alpha"), (1, 300, "beta"), (1, 700, "beta")):
         rows = ideal(ways_of(text, LEXICON)[0])[12:]
         heard[stream, begin : begin + len(rows)] = rows
-    promise = keep_promise(heard, trials(1000), background, FRAME)
+    promise = keep_promise(Heard(heard, None), trials(1000), background, FRAME)
     assert [missed.value for missed in promise.misses] == [0.5, 0.0]
     assert promise.false_accepts == [0, 1]
 

@@ -22,6 +22,8 @@ from auricle.models.decoding.phrases import Array, PhraseSearch, PhraseSearchSet
 
 SUFFIX = ".wake.xz"
 """A model's background lies beside its weights, as `STEM.wake.xz`."""
+SUFFIX_OF_SECOND = ".second.wake.xz"
+"""And that of its second pass as `STEM.second.wake.xz`."""
 FORMAT = "auricle.background/1"
 STEP = 0.5
 """Log-probabilities are stored in these steps below the best label of their frame."""
@@ -99,6 +101,10 @@ class Background:
         """Searches all of it for phrases; a second or so."""
         scores = self.search(search)
         return [fit_tail(scores[..., phrase], self.info) for phrase in range(scores.shape[2])]
+
+    def log_probs(self) -> Array:
+        """What the codes stand for, with shape `(B, J, V)`."""
+        return self._values[self.codes]
 
     def search(self, search: PhraseSearch) -> Array:
         """The score of every phrase in every frame, with shape `(B, J, P)`."""

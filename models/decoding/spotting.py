@@ -1,9 +1,9 @@
 """From the scores of a keyword search to phrases heard: thresholds, scores from 0 to 1, refractory times.
 
-Shape letters: K newest frames, V labels, P phrases.
+Shape letters: K newest frames, V labels, H hidden values, P phrases.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,6 +11,12 @@ import numpy as np
 
 from auricle.models.decoding.background import LEAST_RATE, Background, Tail, encode
 from auricle.models.decoding.phrases import Array, PhraseSearch, SearchState, Way
+from auricle.models.decoding.second_look import (
+    MOST_LOOKED_AT,
+    SecondLook,
+    candidates_per_hour,
+    window_frames,
+)
 from auricle.models.decoding.verifier import MOST_FRAMES, Candidate, Verifier, cut
 
 SETTLE_FRAMES = 2
@@ -32,6 +38,8 @@ class Wanted:
     """What would be heard at so many false accepts an hour is reported as a near miss; 0 for none."""
     verifier: Verifier | None = None
     """Looks again at what the search found; its tail then says what a score means."""
+    second_look: bool = True
+    """Without a verifier: the second pass looks again, if there is one."""
 
 
 def rate_of(score: float) -> float:
@@ -69,16 +77,19 @@ class SpotterState(NamedTuple):
     near: dict[tuple[Way, ...], Pending]  # the best below its threshold
     near_from: dict[tuple[Way, ...], int]  # the next near miss begins at this sample or later
     heard: Array  # (K, V), the newest frames, where a phrase has a verifier
+    hidden: tuple[Array, ...]  # (H,) of each of the newest frames, where the second pass looks at a phrase
 
 
 class Listening(NamedTuple):
     """Phrases ready to be listened for."""
 
     wanted: tuple[Wanted, ...]
-    tails: tuple[Tail, ...]
+    first: tuple[Tail | None, ...]  # of what the search finds; None where a verifier knows better
+    tails: tuple[Tail, ...]  # of what decides: the search, the second pass or a verifier
     search: PhraseSearch
-    thresholds: Array  # (P,)
+    thresholds: Array  # (P,), of the search: from here on a phrase is heard, or looked at again
     near: Array  # (P,) thresholds of near misses, at most those
+    decided: Array  # (P,), of what decides
 
 
 class Spotter:
@@ -88,11 +99,26 @@ class Spotter:
     it takes the whole phrase, said anew, after its refractory time.
     """
 
-    def __init__(self, wanted: Sequence[Wanted], background: Background, frame_samples: int) -> None:
-        """Searches the background for every phrase, to find its threshold: a second or so."""
+    def __init__(
+        self,
+        wanted: Sequence[Wanted],
+        background: Background,
+        frame_samples: int,
+        second_look: SecondLook | None = None,
+    ) -> None:
+        """Searches the background for every phrase, to find its threshold: a second or so.
+
+        Args:
+            wanted: the phrases.
+            background: speech as the model heard it.
+            frame_samples: samples for each frame.
+            second_look: looks again at what the search finds; then `step` wants hidden values.
+        """
         self._background, self._frame_samples = background, frame_samples
+        self._second = second_look
         nothing = np.zeros(0, np.float32)
-        self.use(Listening((), (), PhraseSearch((), background.info.search), nothing, nothing))
+        search = PhraseSearch((), background.info.search)
+        self.use(Listening((), (), (), search, nothing, nothing, nothing))
         self.change(wanted)
 
     def change(self, wanted: Sequence[Wanted]) -> None:
@@ -100,25 +126,70 @@ class Spotter:
         self.use(self.prepare(wanted))
 
     def prepare(self, wanted: Sequence[Wanted]) -> Listening:
-        """Searches the background for the phrases that are new; changes nothing, so any thread may do it."""
-        settings = self._background.info.search
-        listened = zip(self.wanted, self.tails, strict=True)
-        known = {entry.ways: tail for entry, tail in listened if entry.verifier is None}
-        plain = dict.fromkeys(entry.ways for entry in wanted if entry.verifier is None)
-        if new := [ways for ways in plain if ways not in known]:
-            known |= dict(zip(new, self._background.tails(PhraseSearch(new, settings)), strict=True))
-        tails = tuple(entry.verifier.tail if entry.verifier else known[entry.ways] for entry in wanted)
-        thresholds = np.array([_threshold(*pair) for pair in zip(wanted, tails, strict=True)], np.float32)
-        near = [_near_threshold(*pair) for pair in zip(wanted, tails, strict=True)]
-        search = PhraseSearch([entry.ways for entry in wanted], settings)
-        return Listening(
-            tuple(wanted), tails, search, thresholds, np.minimum(thresholds, np.array(near, np.float32))
+        """Searches the backgrounds for the phrases that are new; changes nothing, so any thread may do it."""
+        listening = self._listening
+        first = self._tails_of(
+            (entry.ways for entry in wanted if entry.verifier is None),
+            self._background,
+            dict(zip((entry.ways for entry in listening.wanted), listening.first, strict=True)),
         )
+        second = dict[tuple[Way, ...], Tail]()
+        if self._second:
+            known = zip(listening.wanted, listening.tails, strict=True)
+            second = self._tails_of(
+                (entry.ways for entry in wanted if self._looks_at(entry)),
+                self._second.background,
+                {entry.ways: tail for entry, tail in known if self._looks_at(entry)},
+            )
+        firsts = tuple(first.get(entry.ways) for entry in wanted)
+        tails = tuple(
+            entry.verifier.tail if entry.verifier else second.get(entry.ways, first[entry.ways])
+            for entry in wanted
+        )
+        marks = [self._marks(*entry) for entry in zip(wanted, firsts, tails, strict=True)]
+        search = PhraseSearch([entry.ways for entry in wanted], self._background.info.search)
+        return Listening(tuple(wanted), firsts, tails, search, *np.array(marks, np.float32).reshape(-1, 3).T)
+
+    def _marks(self, entry: Wanted, first: Tail | None, tail: Tail) -> tuple[float, float, float]:
+        """The thresholds of a phrase in `Listening`, in the order there."""
+        rate, near_rate = entry.false_accepts_per_hour, entry.near_per_hour
+        if entry.verifier:
+            return entry.verifier.info.least_raw, entry.verifier.info.least_raw, tail.score_at(rate)
+        assert first is not None  # whatever has no verifier was searched for
+        decided = min(BEST_SCORE, tail.score_at(rate))
+        if self._looks_at(entry):
+            fires = min(BEST_SCORE, first.score_at(candidates_per_hour(max(rate, near_rate))))
+            return fires, fires, decided
+        return decided, min(decided, tail.score_at(near_rate)) if near_rate else decided, decided
+
+    @staticmethod
+    def _tails_of(
+        phrases: Iterable[tuple[Way, ...]],
+        background: Background,
+        known: Mapping[tuple[Way, ...], Tail | None],
+    ) -> dict[tuple[Way, ...], Tail]:
+        """The tail of each phrase: as it is known, or from a search of the background."""
+        phrases = list(dict.fromkeys(phrases))
+        found = {ways: tail for ways, tail in known.items() if tail is not None}
+        if new := [ways for ways in phrases if ways not in found]:
+            tails = background.tails(PhraseSearch(new, background.info.search))
+            found |= dict(zip(new, tails, strict=True))
+        return {ways: found[ways] for ways in phrases}
+
+    def _looks_at(self, entry: Wanted) -> bool:
+        """Whether the second pass looks at what is found of a phrase."""
+        return self._second is not None and entry.second_look and entry.verifier is None
+
+    def looks_at(self, phrase: int) -> bool:
+        """Whether the second pass looks at what is found of this phrase."""
+        return self._looks_at(self.wanted[phrase])
 
     def use(self, listening: Listening) -> None:
         """Listens for what was prepared, from the next frame on."""
-        self.wanted, self.tails, self.search, self._thresholds, self._near = listening
+        self._listening = listening
+        self.wanted, self.tails, self.search = listening.wanted, listening.tails, listening.search
         self._verifies = any(entry.verifier for entry in self.wanted)
+        self._looks = any(self._looks_at(entry) for entry in self.wanted)
 
     def least_rate(self, phrase: int) -> float:
         """False accepts per hour of a phrase if only what fits it perfectly is heard."""
@@ -127,14 +198,16 @@ class Spotter:
     def initial_state(self) -> SpotterState:
         """State of a stream that has heard nothing."""
         nothing = np.zeros((0, self._background.codes.shape[2]), np.float32)
-        return SpotterState(self.search, self.search.initial_state(), {}, {}, {}, {}, nothing)
+        return SpotterState(self.search, self.search.initial_state(), {}, {}, {}, {}, nothing, ())
 
     def is_current(self, state: SpotterState) -> bool:
         """Whether a state belongs to the phrases that are listened for now."""
         return state.search is self.search
 
-    def step(self, log_probs: Array, end_sample: int, state: SpotterState) -> tuple[list[Hit], SpotterState]:
-        """Takes one frame `(V,)` that ends at a sample."""
+    def step(
+        self, log_probs: Array, end_sample: int, state: SpotterState, hidden: Array | None = None
+    ) -> tuple[list[Hit], SpotterState]:
+        """Takes one frame `(V,)` that ends at a sample, with its hidden values `(H,)` for a second look."""
         if not self.is_current(state):
             wanted = {entry.ways for entry in self.wanted}
             state = state._replace(
@@ -151,10 +224,14 @@ class Spotter:
         if self._verifies:
             newest = np.concatenate([state.heard[1 - MOST_FRAMES :], log_probs[None]])
             state = state._replace(heard=newest)
+        if self._looks:
+            assert hidden is not None
+            state = state._replace(hidden=(*state.hidden[1 - MOST_LOOKED_AT :], hidden))
+        thresholds, near_from = self._listening.thresholds, self._listening.near
         pending, near = dict(state.pending), dict(state.near)
-        for number in np.flatnonzero(found.score[0] >= self._near).tolist():
+        for number in np.flatnonzero(found.score[0] >= near_from).tolist():
             ways, raw = self.wanted[number].ways, float(found.score[0, number])
-            heard = found.score[0, number] >= self._thresholds[number]
+            heard = found.score[0, number] >= thresholds[number]
             if end_sample < state.blocked_until.get(ways, 0):
                 if heard:
                     state = state._replace(paths=self.search.forget(number, state.paths))
@@ -189,11 +266,11 @@ class Spotter:
                 continue
             state = state._replace(pending=_without(entry.ways, state.pending))
             score = best.raw
-            if entry.verifier:
-                score = self._looked_again(entry.verifier, best, end_sample, state)
-                if score < entry.verifier.tail.score_at(entry.false_accepts_per_hour):
+            if entry.verifier or self._looks_at(entry):
+                score = self._looked_again(entry, best, end_sample, state)
+                if score < self._listening.decided[number]:
                     # Nothing is used up: the phrase may still be under way.
-                    state = self._nearly(entry, best._replace(raw=score), state)
+                    state = self._nearly(number, best._replace(raw=score), state)
                     continue
             hits.append(self._hit(number, best, score))
             state = state._replace(
@@ -220,16 +297,23 @@ class Spotter:
             )
         return hits, state
 
-    def _looked_again(self, verifier: Verifier, best: Pending, end_sample: int, state: SpotterState) -> float:
-        """What the verifier says of a candidate, from the frames that were heard last."""
-        last = len(state.heard) - 1 - (end_sample - best.end_sample) // self._frame_samples
-        codes = encode(state.heard, len(state.heard))[0]
-        return verifier.score(cut(codes, Candidate(last, best.raw, last + 1 - best.frames)), best.raw)
+    def _looked_again(self, entry: Wanted, best: Pending, end_sample: int, state: SpotterState) -> float:
+        """What the verifier or the second pass says of a candidate, from the frames that were heard last."""
+        since = (end_sample - best.end_sample) // self._frame_samples
+        if entry.verifier:
+            candidate = Candidate(
+                len(state.heard) - 1 - since, best.raw, len(state.heard) - since - best.frames
+            )
+            codes = encode(state.heard, len(state.heard))[0]
+            return entry.verifier.score(cut(codes, candidate), best.raw)
+        assert self._second is not None
+        newest = state.hidden[-window_frames(best.frames, since) :]
+        return self._second.score(entry.ways, np.stack(newest), since)
 
-    def _nearly(self, entry: Wanted, best: Pending, state: SpotterState) -> SpotterState:
-        """Notes what a verifier refused, if that came near its threshold."""
-        assert entry.verifier is not None
-        wanted = entry.near_per_hour and best.raw >= entry.verifier.tail.score_at(entry.near_per_hour)
+    def _nearly(self, number: int, best: Pending, state: SpotterState) -> SpotterState:
+        """Notes what was refused at the second look, if that came near its threshold."""
+        entry = self.wanted[number]
+        wanted = entry.near_per_hour and best.raw >= self.tails[number].score_at(entry.near_per_hour)
         start = best.end_sample - best.frames * self._frame_samples
         other = state.near.get(entry.ways)
         if not wanted or start < state.near_from.get(entry.ways, 0) or (other and other.raw >= best.raw):
@@ -242,20 +326,6 @@ class Spotter:
         end = best.end_sample + info.end_shift_samples
         score = 1.0 / (1.0 + self.tails[number].rate(raw))
         return Hit(number, score, max(0, start), max(0, start, end))
-
-
-def _threshold(entry: Wanted, tail: Tail) -> float:
-    """Score from which the search has found a phrase, or a candidate for its verifier."""
-    if entry.verifier:
-        return entry.verifier.info.least_raw
-    return min(BEST_SCORE, tail.score_at(entry.false_accepts_per_hour))
-
-
-def _near_threshold(entry: Wanted, tail: Tail) -> float:
-    """Score from which the search has found a near miss; a verifier tells them from its candidates itself."""
-    if entry.verifier or not entry.near_per_hour:
-        return 0.0
-    return tail.score_at(entry.near_per_hour)
 
 
 def _without(ways: tuple[Way, ...], kept: dict[tuple[Way, ...], Pending]) -> dict[tuple[Way, ...], Pending]:

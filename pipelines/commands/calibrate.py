@@ -7,8 +7,10 @@ HELP = "prepare an acoustic model for wake phrases"
 
 DESCRIPTION = """\
 Lets an acoustic model hear some hours of speech and writes what it made of them beside its weights, as
-STEM.wake.xz (2 to 3 MB). The daemon searches this for each wake phrase when it starts, and so knows which
-threshold gives so many false accepts per hour. Needed once for every new acoustic model.
+STEM.wake.xz (2 to 3 MB), and of a second pass that lies there, too, as STEM.second.wake.xz. The daemon
+searches them for each wake phrase when it starts, and so knows which threshold gives so many false accepts
+per hour.
+Needed once for every new acoustic model or second pass.
 
   auricle calibrate models/weights/acoustic-lstm.safetensors --data ../shared/data
 """
@@ -29,20 +31,28 @@ def run(args: argparse.Namespace) -> int:
     """Hears the speech and writes the file."""
     import torch
 
+    from auricle.models.decoding.background import SUFFIX, SUFFIX_OF_SECOND
     from auricle.models.decoding.phrases import PhraseSearchSettings
-    from auricle.pipelines.calibrate import background_path, calibrate
+    from auricle.pipelines.calibrate import calibrate
     from auricle.pipelines.corpus import Corpus
     from auricle.pipelines.wake_streams import Ear
 
     torch.set_num_threads(1)
     ear = Ear(args.model)
-    background = calibrate(ear, Corpus(args.data, args.work), PhraseSearchSettings(), args.part)
-    path = args.out or background_path(ear)
-    background.save(path)
-    info = background.info
+    first, second = calibrate(ear, Corpus(args.data, args.work), PhraseSearchSettings(), args.part)
+    path = args.out or ear.path.with_suffix(SUFFIX)
+    first.save(path)
+    info = first.info
     print(
         f"{path}: {info.hours:.2f} h of speech, {path.stat().st_size / 1e6:.2f} MB; in speech not trained "
         f"on {info.correction:.2f} times as many false accepts; phrases begin {info.start_shift_samples} and "
         f"end {info.end_shift_samples} samples after their first and last frame"
     )
+    if second:
+        beside = path.with_name(f"{path.name.removesuffix(SUFFIX)}{SUFFIX_OF_SECOND}")
+        second.save(beside)
+        print(
+            f"{beside}: in more noise, {beside.stat().st_size / 1e6:.2f} MB; in speech not trained on, and "
+            f"of phrases that have just ended, {second.info.correction:.2f} times as many false accepts"
+        )
     return 0

@@ -43,7 +43,6 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from auricle.models.decoding.background import SUFFIX, load_background
-    from auricle.models.decoding.phrases import PhraseSearch
     from auricle.models.decoding.spotting import BEST_SCORE
     from auricle.models.decoding.ways import ways_of
     from auricle.models.lexicon import Lexicon
@@ -60,19 +59,19 @@ def run(args: argparse.Namespace) -> int:
     own = entries.pop(args.phrase.lower(), None)
     ways = ways_of(args.phrase, lexicon, own.pronunciations if own else ())
     others = {name: ways_of(name, lexicon, entry.pronunciations) for name, entry in entries.items()}
-    search = PhraseSearch([ways], background.info.search)
-    tail = background.tails(search)[0]
+    listener = tuning.Listener(ear, ways, background)
+    tail = listener.tail
 
     heard = {"recordings": tuning.read_folder(args.recordings)} if args.recordings else {}
     heard["synthetic voices"] = tuning.synthesise(args.phrase, args.voices)
-    judged = {who: tuning.judge(ear, found, search) for who, found in heard.items() if found}
+    judged = {who: tuning.judge(listener, found) for who, found in heard.items() if found}
     print(f"'{args.phrase}', against {background.info.hours:.1f} h of speech without it")
     for who, one in judged.items():
         print(f"\n{len(one.recordings)} {who}")
         print("\n".join(tuning.table(one, tail)))
     people = judged.get("recordings")
     advised = tuning.recommend(tuning.misses(people.noisy, tail)) if people else tuning.USUAL_RATE
-    weak = tuning.warnings(ways, tail, advised, others, background)
+    weak = tuning.warnings(ways, tail, advised, others, listener.background)
     for warning in weak + (tuning.doubts(people, tail, advised) if people else []):
         print(f"\nwarning: {warning}")
     if not judged:
@@ -88,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     if args.clips:
         threshold = min(BEST_SCORE, tail.score_at(advised))
         missed = [recording for one in judged.values() for recording in one.missed(threshold)]
-        wrong = tuning.false_hits(ear, tuning.read_folder(args.talk), search, threshold) if args.talk else []
+        wrong = tuning.false_hits(listener, tuning.read_folder(args.talk), threshold) if args.talk else []
         tuning.keep(args.clips / "missed", missed)
         tuning.keep(args.clips / "false-hits", wrong)
         print(f"\n{args.clips}: {len(missed)} missed, {len(wrong)} false hits")

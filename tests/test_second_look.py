@@ -1,0 +1,214 @@
+"""The second pass on wake phrases: what it refuses is not heard, and nothing else changes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import spoken
+import torch
+from test_wake_search import FRAME, ONE_TWO, OTHER, background, silence
+from test_wake_search import spoken as said
+
+from auricle.configs.errors import ModelError
+from auricle.configs.settings import Settings, WakeSettings
+from auricle.daemon.wake import WakeDetector, build_wake_detector
+from auricle.models.decoding.background import SUFFIX, SUFFIX_OF_SECOND, load_background
+from auricle.models.decoding.phrases import Array
+from auricle.models.decoding.second_look import (
+    AROUND_FRAMES,
+    MOST_LOOKED_AT,
+    SecondLook,
+    candidates_per_hour,
+    window_frames,
+)
+from auricle.models.decoding.spotting import SETTLE_FRAMES, Hit, Spotter, SpotterState, Wanted
+from auricle.models.engine import TorchEngine
+from auricle.pipelines import calibrate as calibration
+from auricle.pipelines.calibrate import calibrate
+from auricle.pipelines.corpus import Corpus
+from auricle.pipelines.wake_streams import NEVER, Ear, Heard, scan_again
+
+DOUBT = 1.0
+"""The hidden value of frames of which the second pass will say that nobody spoke."""
+
+
+def look(said_again: Array, windows: list[int] | None = None) -> SecondLook:
+    """A second pass that agrees with `said_again`, whose newest frames it is shown, but where it doubts."""
+
+    def look_again(hidden: Array) -> Array:
+        if windows is not None:
+            windows.append(len(hidden))
+        log_probs = said_again[hidden[:, 0].astype(int)].copy()
+        log_probs[hidden[:, 1] == DOUBT] = silence(1)[0]
+        return np.exp(log_probs)
+
+    return SecondLook(background(), look_again)
+
+
+def plain() -> Spotter:
+    return Spotter([Wanted(ONE_TWO, 0.5, 0)], background(), FRAME)
+
+
+def numbered(frames: int, doubted: slice) -> Array:
+    """Hidden values that are the number of their frame, and whether it is doubted."""
+    values = np.stack([np.arange(frames), np.zeros(frames)], 1).astype(np.float32)
+    values[doubted, 1] = DOUBT
+    return values
+
+
+def hear(
+    spotter: Spotter, log_probs: Array, hidden: Array, state: SpotterState | None = None
+) -> tuple[list[Hit], SpotterState]:
+    hits, state = [], state or spotter.initial_state()
+    for number, (row, values) in enumerate(zip(log_probs, hidden, strict=True), start=1):
+        found, state = spotter.step(row, number * FRAME, state, values)
+        hits += found
+    return hits, state
+
+
+PHRASE = said(5, 6, 7, 8, 8)
+TWICE = np.concatenate([silence(40), PHRASE, silence(60), PHRASE, silence(40)])
+SECOND_TIME = slice(40 + len(PHRASE) + 50, 40 + len(PHRASE) + 60 + len(PHRASE) + 20)
+
+
+def test_what_the_second_pass_does_not_hear_is_not_reported() -> None:
+    windows: list[int] = []
+    spotter = Spotter([Wanted(ONE_TWO, 0.5, 0)], background(), FRAME, look(TWICE, windows))
+    doubted, _ = hear(spotter, TWICE, numbered(len(TWICE), SECOND_TIME))
+    agreed, _ = hear(spotter, TWICE, numbered(len(TWICE), slice(0)))
+    alone, _ = hear(plain(), TWICE, numbered(len(TWICE), slice(0)))
+    assert spotter.looks_at(0)
+    assert [(hit.start_sample, hit.end_sample) for hit in doubted] == [
+        (hit.start_sample, hit.end_sample) for hit in alone[:1]
+    ]
+    assert len(agreed) == len(alone) == 2
+    assert window_frames(len(PHRASE) - 1, SETTLE_FRAMES) in windows and max(windows) <= MOST_LOOKED_AT
+
+
+def test_a_phrase_may_do_without() -> None:
+    wanted = [Wanted(ONE_TWO, 0.5, 0, second_look=False), Wanted(OTHER, 0.5, 0)]
+    spotter = Spotter(wanted, background(), FRAME, look(TWICE))
+    hits, _ = hear(spotter, TWICE, numbered(len(TWICE), SECOND_TIME))
+    assert [hit.phrase for hit in hits] == [0, 0]
+    assert [spotter.looks_at(number) for number in range(2)] == [False, True]
+
+
+def test_what_was_refused_may_be_a_near_miss() -> None:
+    spotter = Spotter([Wanted(ONE_TWO, 0.5, 0, 1e9)], background(), FRAME, look(TWICE))
+    begin = 40 + len(PHRASE) + 60
+    hits, _ = hear(spotter, TWICE, numbered(len(TWICE), slice(begin + 1, begin + 6)))
+    found = [hit.near for hit in hits if begin * FRAME <= hit.start_sample < (begin + len(PHRASE)) * FRAME]
+    assert found == [True]
+
+
+def test_phrases_change_while_a_candidate_is_under_way() -> None:
+    spotter = Spotter([Wanted(ONE_TWO, 0.5, 0)], background(), FRAME, look(TWICE))
+    middle = 40 + len(PHRASE) // 2
+    hidden = numbered(len(TWICE), slice(0))
+    _, state = hear(spotter, TWICE[:middle], hidden[:middle])
+    before = spotter.tails
+    spotter.change([Wanted(OTHER, 0.5, 0), Wanted(ONE_TWO, 0.5, 0)])
+    assert spotter.tails[1] is before[0]  # not searched for again
+    hits, _ = hear(spotter, TWICE[middle:80], hidden[middle:80], state)
+    assert [hit.phrase for hit in hits] == [1]
+
+
+def test_windows_and_candidates_are_bounded() -> None:
+    assert window_frames(20, 2) == AROUND_FRAMES + 22
+    assert window_frames(10_000, 2) == MOST_LOOKED_AT
+    assert candidates_per_hour(0.01) == candidates_per_hour(0.5) < candidates_per_hour(100.0)
+
+
+def test_streams_are_scored_as_the_spotter_decides() -> None:
+    hidden = numbered(len(TWICE), SECOND_TIME)
+    second = look(TWICE)
+    scores = scan_again(Heard(TWICE[None], hidden[None]), [ONE_TWO], background(), second, 0.5)[0, :, 0]
+    spotter = Spotter([Wanted(ONE_TWO, 0.5, 0)], background(), FRAME, second)
+    (hit,), _ = hear(spotter, TWICE, hidden)
+    heard = np.flatnonzero(scores >= spotter.tails[0].score_at(0.5))
+    assert heard[0] == hit.end_sample // FRAME - 1 and heard[-1] < SECOND_TIME.start
+    assert (scores[SECOND_TIME] > NEVER).any()  # a candidate, refused
+
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a model with a second pass and both backgrounds, from two short trainings."""
+    from test_second_pass import trained
+
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("calibrated")
+    data = spoken.write_data(folder / "data")
+    model, _ = trained(data, folder)
+    patch = pytest.MonkeyPatch()
+    patch.setattr(calibration, "SOURCES", {("talk", "dev"): 1.0, ("talk", "train"): 1.0})
+    patch.setattr(calibration, "PIECE_S", 4)
+    rng = np.random.default_rng(0)
+    patch.setattr(
+        calibration,
+        "recorded_noise",
+        lambda corpus, split, shape: torch.from_numpy(0.01 * rng.standard_normal(shape).astype(np.float32)),
+    )
+    ear = Ear(model)
+    first, second = calibrate(ear, Corpus(data, folder), background().info.search)
+    patch.undo()
+    assert second is not None
+    assert (first.info.model, second.info.model) == (ear.digest, ear.second_digest)
+    assert first.codes.shape == second.codes.shape and (first.codes != second.codes).any()
+    assert first.info.sources == second.info.sources and second.info.correction >= 1
+    first.save(model.with_suffix(SUFFIX))
+    second.save(model.with_suffix(SUFFIX_OF_SECOND))
+    return model
+
+
+def test_a_second_pass_gets_a_background_of_its_own(calibrated: Path) -> None:
+    ear = Ear(calibrated)
+    second = ear.second_look()
+    assert second is not None and second.background.info.model == ear.second_digest
+    with pytest.raises(ModelError, match="was made with the weights"):
+        load_background(calibrated.with_suffix(SUFFIX_OF_SECOND), ear.digest)
+
+
+def build(model: Path, phrase: WakeSettings) -> WakeDetector:
+    settings = Settings.model_validate({"acoustic": {"model": str(model)}, "wake": [phrase.model_dump()]})
+    return build_wake_detector(settings, TorchEngine())
+
+
+def test_the_daemon_takes_what_lies_beside_its_model(calibrated: Path, tmp_path: Path) -> None:
+    phrase = WakeSettings(phrase="hey lamp")
+    assert build(calibrated, phrase).model.second.startswith("toy.second@")
+    assert build(calibrated, phrase.model_copy(update={"second_pass": False})).model.second == ""
+    alone = tmp_path / calibrated.name
+    for suffix in (calibrated.suffix, SUFFIX, ".second"):
+        alone.with_suffix(suffix).write_bytes(calibrated.with_suffix(suffix).read_bytes())
+    detector = build(alone, phrase)  # its second pass has no background: the search decides
+    row = np.full((1, detector.model.width), 1 / detector.model.outputs, np.float32)
+    assert detector.decide(row, [FRAME], detector.initial_state())[0] == []
+    alone.with_suffix(SUFFIX_OF_SECOND).write_bytes(calibrated.with_suffix(SUFFIX).read_bytes())
+    with pytest.raises(ModelError, match="was made with the weights"):
+        build(alone, phrase)
+
+
+def test_a_stream_is_the_same_at_every_chunking_and_names_what_decided(calibrated: Path) -> None:
+    wide = WakeSettings(phrase="one", false_accepts_per_hour=3600.0, refractory_ms=200)
+    engine = TorchEngine()
+    settings = Settings.model_validate({"acoustic": {"model": str(calibrated)}, "wake": [wide.model_dump()]})
+    detector = build_wake_detector(settings, engine)
+    rng = np.random.default_rng(1)
+    samples = np.concatenate([spoken.speak("go one no one", rng), np.zeros(16_000)]).astype(np.float32)
+    samples = samples[: len(samples) // 640 * 640]
+    found = []
+    for chunk in (640, 3200):
+        front, state = engine.frontend_state(detector.model.frontend), engine.model_state(detector.model)
+        heard, drafts, end = detector.initial_state(), [], 0
+        for begin in range(0, len(samples), chunk):
+            frames, front = engine.features(
+                detector.model.frontend, samples[None, begin : begin + chunk], front
+            )
+            rows, state = engine.infer(detector.model, frames, state)
+            ends = [end + FRAME * number for number in range(1, rows.shape[1] + 1)]
+            end += FRAME * rows.shape[1]
+            made, heard = detector.decide(rows[0], ends, heard)
+            drafts += made
+        found.append([(draft.sample, draft.model, round(draft.data["score"], 3)) for draft in drafts])
+    assert found[0] == found[1] and found[0]
+    assert {model for _, model, _ in found[0]} == {detector.model.second}
