@@ -223,14 +223,19 @@ def _wanted(model: "ModelInfo", labels: Sequence[str]) -> tuple[int, ...]:
     return tuple(model.labels.index(label) for label in labels or words)
 
 
-def load_acoustic(settings: Settings, engine: "Engine") -> "ModelInfo":
-    """Loads the model that wake phrases, commands and transcripts share, with a second pass if that is used.
+def load_acoustic(settings: Settings, engine: "Engine", *, reloads: bool = False) -> "ModelInfo":
+    """Loads the model that wake phrases, commands and transcripts share.
+
+    Args:
+        settings: what is asked for.
+        engine: runs the model.
+        reloads: wake phrases may come later that want its second pass.
 
     Raises:
         ModelError: it is missing, damaged, or hears other phones than those of the dictionary.
     """
     acoustic = settings.acoustic
-    model = engine.load(acoustic.model, acoustic.cell, second_pass=settings.looks_again)
+    model = engine.load(acoustic.model, acoustic.cell, second_pass=settings.looks_again or reloads)
     check_phones(model)
     return model
 
@@ -264,14 +269,14 @@ def build_detectors(settings: Settings, engine: "Engine", reloads: bool = False)
         from auricle.daemon.wake import build_wake_detector
 
         try:
-            detectors.append(build_wake_detector(settings, engine))
+            detectors.append(build_wake_detector(settings, engine, reloads=reloads))
         except ModelError:
             if settings.wake:
                 raise
     if settings.commands.enabled:
         from auricle.daemon.command_decoder import command_detector
 
-        acoustic = load_acoustic(settings, engine)
+        acoustic = load_acoustic(settings, engine, reloads=reloads)
         look_again = _look_again(acoustic, engine, wanted=settings.commands.second_pass)
         detectors.append(command_detector(acoustic, settings, look_again))
     if settings.transcript.enabled and settings.transcript.model:
@@ -281,7 +286,7 @@ def build_detectors(settings: Settings, engine: "Engine", reloads: bool = False)
     elif settings.transcript.enabled:
         from auricle.daemon.transcripts import transcript_detector
 
-        acoustic = load_acoustic(settings, engine)
+        acoustic = load_acoustic(settings, engine, reloads=reloads)
         look_again = _look_again(acoustic, engine, wanted=settings.transcript.second_pass)
         detectors.append(transcript_detector(acoustic, settings, look_again))
     release_free_memory()

@@ -12,24 +12,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from auricle.configs.errors import ConfigError
+from auricle.configs.errors import ConfigError, ModelError
 from auricle.configs.section import samples
 from auricle.configs.settings import ClipSettings, Settings, WakeSettings
 from auricle.daemon import event_data
 from auricle.daemon.clips import NEAR
 from auricle.daemon.detectors import Draft, check_phones, load_acoustic
 from auricle.models.decoding.background import SUFFIX, SUFFIX_OF_SECOND, Background, load_background
+from auricle.models.decoding.listening import Listening, Wanted
 from auricle.models.decoding.phrases import Way
 from auricle.models.decoding.second_look import LEAST_POSTERIOR, SecondLook
-from auricle.models.decoding.spotting import (
-    SETTLE_FRAMES,
-    Hit,
-    Listening,
-    Spotter,
-    SpotterState,
-    Wanted,
-    rate_of,
-)
+from auricle.models.decoding.spotting import SETTLE_FRAMES, Hit, Spotter, SpotterState, rate_of
 from auricle.models.decoding.verifier import Verifier, load_verifier
 from auricle.models.decoding.ways import ways_of
 from auricle.models.lexicon import Lexicon
@@ -175,25 +168,45 @@ class WakeDetector:
         return Draft(NEAR if hit.near else "wake", sample, data, model)
 
 
-def build_wake_detector(settings: Settings, engine: "Engine") -> WakeDetector:
+def build_wake_detector(settings: Settings, engine: "Engine", *, reloads: bool = False) -> WakeDetector:
     """Loads the acoustic model, its calibration and the user's lexicon.
+
+    Args:
+        settings: what is asked for.
+        engine: runs the model.
+        reloads: other phrases may come later, which may want the second pass.
 
     Raises:
         ModelError: the model or its calibration is missing or damaged, or they do not belong together.
         ConfigError: a phrase cannot be said.
     """
-    model = load_acoustic(settings, engine)
+    model = load_acoustic(settings, engine, reloads=reloads)
     path = find_model(settings.acoustic.model, settings.acoustic.cell)
     background = load_background(path.with_suffix(SUFFIX), model.name.rpartition("@")[2])
     lexicon = Lexicon.of_user(settings.acoustic.lexicon)
-    look = _second_look(model, path, engine)
+    wanted = any(entry.looks_again for entry in settings.wake)
+    look = _second_look(model, path, engine, wanted=wanted) if wanted or reloads else None
     return WakeDetector(model, settings.wake, background, lexicon, settings.clips, second_look=look)
 
 
-def _second_look(model: "ModelInfo", path: Path, engine: "Engine") -> SecondLook | None:
-    """The second pass for wake phrases; None where it was not loaded, or has no background."""
+def _second_look(model: "ModelInfo", path: Path, engine: "Engine", *, wanted: bool) -> SecondLook | None:
+    """The second pass for wake phrases; None where the model has none, or it has no background."""
     beside = path.with_suffix(SUFFIX_OF_SECOND)
-    if not model.hidden or not beside.exists():
+    if not model.hidden:
         return None
-    background = load_background(beside, model.second.rpartition("@")[2])
+    if not beside.exists():
+        logger.warning(
+            "wake phrases are not looked at again: %s has no %s; `auricle calibrate %s` makes it",
+            model.second,
+            beside.name,
+            path,
+        )
+        return None
+    try:
+        background = load_background(beside, model.second.rpartition("@")[2], "second pass")
+    except ModelError as error:
+        if wanted:
+            raise ModelError(f"{error}; or set second_pass = false in [[wake]]") from error
+        logger.warning("wake phrases that come later will not be looked at again: %s", error)
+        return None
     return SecondLook(background, partial(engine.look_again, model))

@@ -26,6 +26,7 @@ from auricle.models.decoding.background import (
     encode,
     fit_tail,
 )
+from auricle.models.decoding.listening import fires_at
 from auricle.models.decoding.phrases import Array, PhraseSearch, PhraseSearchSettings
 from auricle.models.decoding.second_look import LEAST_POSTERIOR, SecondLook
 from auricle.models.decoding.ways import ways_of
@@ -200,12 +201,16 @@ def _look_correction(first: Background, second: Background, hidden: Array, look:
     """
     lexicon = Lexicon()
     probes = [ways_of(phrase, lexicon) for phrase in PROBES]
-    heard = Heard(first.log_probs(), hidden)
-    scores = scan_again(heard, probes, first, look, LOOK_RATE)
-    tails = second.tails(PhraseSearch(probes, second.info.search))
-    found = [fit_tail(scores[..., probe], second.info) for probe in range(len(probes))]
-    ratios = [one.rate(tail.score_at(LOOK_RATE)) / LOOK_RATE for one, tail in zip(found, tails, strict=True)]
-    return max(1.0, float(np.median(ratios)))
+    searched, whole = (one.tails(PhraseSearch(probes, one.info.search)) for one in (first, second))
+    fires = [fires_at(tail, LOOK_RATE) for tail in searched]
+    scores = scan_again(Heard(first.log_probs(), hidden), probes, first.info.search, look, fires)
+    looked = [fit_tail(scores[..., probe], second.info) for probe in range(len(probes))]
+    thresholds = [tail.score_at(LOOK_RATE) for tail in whole]
+    above, above_whole = (
+        sum(int((tail.scores >= least).sum()) for tail, least in zip(found, thresholds, strict=True))
+        for found in (looked, whole)
+    )
+    return max(1.0, above / max(1, above_whole))
 
 
 def _correction(parts: dict[str, Codes], info: BackgroundInfo) -> float:

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auricle.models.decoding.background import SUFFIX, WINDOW_FRAMES, Background, load_background
+from auricle.models.decoding.listening import Wanted, fires_at
 from auricle.models.decoding.phrases import Array, PhraseSearch
 from auricle.models.decoding.second_look import SecondLook
-from auricle.models.decoding.spotting import Spotter, Wanted
+from auricle.models.decoding.spotting import Spotter
 from auricle.models.decoding.verifier import Verifier
 from auricle.models.decoding.ways import ways_of
 from auricle.models.lexicon import Lexicon
@@ -230,11 +231,14 @@ def evaluate_wake(
     lexicon = Lexicon()
     frame = ear.spec.frame_samples
     look, ways = ear.second_look(), [ways_of(text, lexicon) for text in trials.phrases]
+    searched = background.tails(PhraseSearch(ways, background.info.search)) if look else []
+    fires = [fires_at(tail, PROMISED) for tail in searched]
     conditions = {"clean": trials.samples}
     if corpus:
         noise = recorded_noise(corpus, split, trials.samples.shape)
         conditions[f"{SNR_DB:.0f} dB"] = in_noise(trials.samples, noise, SNR_DB)
-    figures: dict[str, Any] = {"model": f"{path.stem}@{ear.digest}", "conditions": {}}
+    names = [f"{path.stem}@{ear.digest}", *([f"{ear.second_path.name}@{ear.second_digest}"] if look else [])]
+    figures: dict[str, Any] = {"model": " and ".join(names), "conditions": {}}
     learnt = times_learnt(corpus, trials.phrases) if corpus else {}
     groups = grouped(trials.phrases, learnt)
     for condition, samples in conditions.items():
@@ -242,7 +246,7 @@ def evaluate_wake(
         scores = {"Auricle": scan(heard.log_probs, PhraseSearch(ways, background.info.search))[0]}
         if look:
             scores = {
-                "Auricle": scan_again(heard, ways, background, look, PROMISED),
+                "Auricle": scan_again(heard, ways, background.info.search, look, fires),
                 "Auricle, first pass": scores["Auricle"],
             }
         if verifiers:

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from auricle.configs.errors import DataError
 from auricle.models.decoding.background import Background, Codes, Tail, fit_tail
+from auricle.models.decoding.listening import BEST_SCORE
 from auricle.models.decoding.phrases import Array, PhraseSearch, Way
-from auricle.models.decoding.spotting import BEST_SCORE
 from auricle.models.decoding.verifier import Verifier, VerifierInfo, Weights, inputs, scaled
 from auricle.pipelines.verifier_data import Example, Take, examples, values_of
 from auricle.pipelines.wake_streams import NEVER, scan

@@ -86,11 +86,16 @@ def verifier_text(fitted: Fitted) -> str:
         f"'{info.phrase}', {info.record['recordings']} recordings, "
         "each judged by networks that did not learn from it",
         "",
-        f"{'':16}{'false accepts per hour':>24}{'missed without':>22}{'missed with':>22}",
+        f"{'':16}{'false accepts per hour':>24}{'missed by the search':>22}{'with the verifier':>22}",
     ]
     for condition, rates in info.record["misses"].items():
         for rate, (without, together) in rates.items():
             lines.append(f"{condition:16}{rate:>24}{_percent(without):>22}{_percent(together):>22}")
+    lines += [
+        "",
+        "Without a verifier the model's second pass looks again, if it has one: `auricle tune "
+        f'"{info.phrase}" --recordings DIR` tells what it misses.',
+    ]
     return "\n".join(lines)
 
 

@@ -36,7 +36,7 @@ def first_pass(recipe: Recipe) -> Path:
     name = recipe.training.start
     if name.endswith(SECOND_SUFFIX):
         stem = name.removesuffix(SECOND_SUFFIX)
-        name = f"{stem}{SUFFIX}" if "/" in name else stem
+        name = f"{stem}{SUFFIX}" if "/" in name or Path(name).is_file() else stem
     return find_model(name, recipe.network.cell)
 
 

@@ -33,7 +33,7 @@ def wake_text(figures: Mapping[str, Any]) -> str:
             lines.append(f"With the verifiers: {_promise(found['fitted'])}")
     lines.append(
         f"The search takes {1000 * figures['cost']:.2f} ms of CPU time for a second of audio, all "
-        f"{len(figures['phrases'])} phrases together; the acoustic model comes on top.\n"
+        f"{len(figures['phrases'])} phrases together; the acoustic model and second looks come on top.\n"
     )
     return "\n".join(lines)
 

@@ -4,6 +4,7 @@ Shape letters: B streams, N samples, J output frames, V labels, H hidden values,
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 
 from auricle.models.checkpoint import load_model
-from auricle.models.decoding.background import SUFFIX_OF_SECOND, Background, load_background
-from auricle.models.decoding.phrases import Array, PhraseSearch, Way
-from auricle.models.decoding.second_look import SecondLook, candidates_per_hour, window_frames
-from auricle.models.decoding.spotting import BEST_SCORE, SETTLE_FRAMES
+from auricle.models.decoding.background import SUFFIX_OF_SECOND, load_background
+from auricle.models.decoding.phrases import Array, PhraseSearch, PhraseSearchSettings, Way
+from auricle.models.decoding.second_look import SecondLook, window_frames
+from auricle.models.decoding.spotting import SETTLE_FRAMES
 from auricle.models.decoding.verifier import candidates
 from auricle.models.frontend import LogMel
-from auricle.models.second_pass import SECOND_SUFFIX, load_second_pass
+from auricle.models.second_pass import SECOND_SUFFIX, SecondPass, load_second_pass
 from auricle.pipelines.corpus import SAMPLE_RATE, Clip, Corpus
 from auricle.pipelines.dev import CHUNK_FRAMES, lay_out
 from auricle.pipelines.sounds import read_clip, speech_at_reference, split_noise
@@ -52,23 +53,37 @@ class Heard(NamedTuple):
 
 
 class Ear:
-    """An acoustic model that listens to streams, and the second pass that may lie beside it."""
+    """An acoustic model that listens to streams, and the second pass that may lie beside it.
+
+    The second pass is read when it is first asked for.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Reads the model file, and that of a second pass.
-
-        Raises:
-            ModelError: one of them is missing or damaged, or they do not belong together.
-        """
+        """Reads the model file."""
         self.path = path
         self.spec, self.network, self.digest = load_model(path)
         self.frontend = LogMel(self.spec.frontend)
-        self.second, self.second_digest = None, ""
         self.second_path = path.with_suffix(SECOND_SUFFIX)
-        if self.second_path.exists():
-            self.second, self.second_digest = load_second_pass(
-                self.second_path, self.digest, self.spec.network
-            )
+
+    @cached_property
+    def _second(self) -> tuple[SecondPass | None, str]:
+        if not self.second_path.exists():
+            return None, ""
+        return load_second_pass(self.second_path, self.digest, self.spec.network)
+
+    @property
+    def second(self) -> SecondPass | None:
+        """The second pass, if there is one.
+
+        Raises:
+            ModelError: it is damaged, or belongs to other weights.
+        """
+        return self._second[0]
+
+    @property
+    def second_digest(self) -> str:
+        """Its hash; "" without one."""
+        return self._second[1]
 
     @property
     def frame_s(self) -> float:
@@ -113,7 +128,7 @@ class Ear:
         path = self.path.with_suffix(SUFFIX_OF_SECOND)
         if self.second is None or not path.exists():
             return None
-        background = load_background(path, self.second_digest)
+        background = load_background(path, self.second_digest, "second pass")
         return SecondLook(background, self.look_at_one)
 
 
@@ -156,23 +171,25 @@ def scan(log_probs: Array, search: PhraseSearch) -> tuple[Array, NDArray[np.int6
 
 
 def scan_again(
-    heard: Heard, phrases: Sequence[Sequence[Way]], background: Background, look: SecondLook, rate: float
+    heard: Heard,
+    phrases: Sequence[Sequence[Way]],
+    search: PhraseSearchSettings,
+    look: SecondLook,
+    fires: Sequence[float],
 ) -> Array:
     """Scores of phrases at the second look, `NEVER` where no candidate ends, with shape `(B, J, P)`.
 
     Args:
         heard: streams, with hidden values.
         phrases: the ways to say each.
-        background: of the first pass.
+        search: how the first pass is searched.
         look: the second pass.
-        rate: false accepts per hour for which the search fires its candidates.
+        fires: the score of each phrase from which on the search fires candidates.
     """
     assert heard.hidden is not None
     found = np.full((*heard.log_probs.shape[:2], len(phrases)), NEVER, np.float32)
-    for number, ways in enumerate(phrases):
-        search = PhraseSearch([ways], background.info.search)
-        least = min(BEST_SCORE, background.tails(search)[0].score_at(candidates_per_hour(rate)))
-        scores, starts = scan(heard.log_probs, search)
+    for number, (ways, least) in enumerate(zip(phrases, fires, strict=True)):
+        scores, starts = scan(heard.log_probs, PhraseSearch([ways], search))
         for stream, hidden in enumerate(heard.hidden):
             for one in candidates(scores[stream, :, 0], starts[stream, :, 0], least):
                 newest = min(one.frame + SETTLE_FRAMES, len(hidden) - 1)

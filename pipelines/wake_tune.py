@@ -15,8 +15,8 @@ import torch
 
 from auricle.configs.errors import DataError
 from auricle.models.decoding.background import Background, Tail
+from auricle.models.decoding.listening import BEST_SCORE, fires_at
 from auricle.models.decoding.phrases import Array, PhraseSearch, Way
-from auricle.models.decoding.spotting import BEST_SCORE
 from auricle.models.phones import BLANK_INDEX
 from auricle.pipelines.corpus import SAMPLE_RATE
 from auricle.pipelines.dev import lay_out
@@ -101,24 +101,30 @@ def read_folder(folder: Path) -> list[Recording]:
 class Listener:
     """Scores one phrase as the daemon does: by its search, and by the second pass where there is one."""
 
-    def __init__(self, ear: Ear, ways: Sequence[Way], background: Background) -> None:
-        """Searches the background for the phrase, or that of the second pass.
+    def __init__(
+        self, ear: Ear, ways: Sequence[Way], background: Background, *, looks_again: bool = True
+    ) -> None:
+        """Searches the background for the phrase, and that of the second pass if it is wanted.
 
         Raises:
             ModelError: that of the second pass is damaged, or belongs elsewhere.
         """
-        self._ear, self._ways, self._first = ear, ways, background
-        self._look = ear.second_look()
-        self.background = self._look.background if self._look else background
+        self._ear, self._ways = ear, ways
+        self._look = ear.second_look() if looks_again else None
         self.frame_samples = ear.spec.frame_samples
-        self._search = PhraseSearch([ways], self.background.info.search)
-        self.tail = self.background.tails(self._search)[0]
+        self._search = PhraseSearch([ways], background.info.search)
+        self.background, self.tail = background, background.tails(self._search)[0]
+        self._fires = fires_at(self.tail, RATES[0])
+        if self._look:
+            self.background = self._look.background
+            self.tail = self.background.tails(PhraseSearch([ways], self.background.info.search))[0]
 
     def scores(self, samples: torch.Tensor) -> Array:
         """The score in each frame of a stream `(1, N)`, with shape `(J,)`."""
         heard = self._ear.hear_all(samples, hidden=self._look is not None)
         if self._look:
-            found = scan_again(heard, [self._ways], self._first, self._look, RATES[0])
+            settings = self._search.settings
+            found = scan_again(heard, [self._ways], settings, self._look, [self._fires])
         else:
             found = scan(heard.log_probs, self._search)[0]
         scores: Array = found[0, :, 0]
@@ -247,7 +253,7 @@ def draw(judged: Mapping[str, Judged], tail: Tail, phrase: str, path: Path) -> N
 
     picture = Figure(figsize=(6.5, 4.5), layout="constrained")
     axes = picture.add_subplot()
-    rates = np.geomspace(0.02, 50, 120)
+    rates = np.geomspace(0.02, RATES[0], 120)
     for number, (who, one) in enumerate(judged.items()):
         for scores, style, where in (
             (one.clean, "-", "as recorded"),

@@ -6,23 +6,27 @@ import numpy as np
 import pytest
 import spoken
 import torch
-from test_wake_search import FRAME, ONE_TWO, OTHER, background, silence
+from test_wake_search import FRAME, ONE_TWO, OTHER, SETTINGS, background, silence
 from test_wake_search import spoken as said
 
 from auricle.configs.errors import ModelError
 from auricle.configs.settings import Settings, WakeSettings
 from auricle.daemon.wake import WakeDetector, build_wake_detector
+from auricle.models.decoding import listening
 from auricle.models.decoding.background import SUFFIX, SUFFIX_OF_SECOND, load_background
-from auricle.models.decoding.phrases import Array
+from auricle.models.decoding.listening import Wanted, fires_at
+from auricle.models.decoding.phrases import Array, PhraseSearch
 from auricle.models.decoding.second_look import (
     AROUND_FRAMES,
     MOST_LOOKED_AT,
+    MOST_RATE,
     SecondLook,
     candidates_per_hour,
     window_frames,
 )
-from auricle.models.decoding.spotting import SETTLE_FRAMES, Hit, Spotter, SpotterState, Wanted
+from auricle.models.decoding.spotting import SETTLE_FRAMES, Hit, Spotter, SpotterState
 from auricle.models.engine import TorchEngine
+from auricle.models.lexicon import Lexicon
 from auricle.pipelines import calibrate as calibration
 from auricle.pipelines.calibrate import calibrate
 from auricle.pipelines.corpus import Corpus
@@ -113,6 +117,45 @@ def test_phrases_change_while_a_candidate_is_under_way() -> None:
     assert [hit.phrase for hit in hits] == [1]
 
 
+def test_a_candidate_under_way_is_judged_as_the_phrase_is_wanted_now() -> None:
+    """It was let in for the second pass; when that no longer looks, the search's own threshold holds."""
+    unsure, begin = TWICE.copy(), 40
+    end = begin + len(PHRASE) + 1
+    unsure[begin : end - 1] = np.log(0.1 * np.exp(unsure[begin : end - 1]) + 0.9 / unsure.shape[1])
+    spotter = Spotter([Wanted(ONE_TWO, MOST_RATE, 0)], background(), FRAME, look(TWICE))
+    hits, state = hear(spotter, unsure[:end], numbered(end, slice(0)))
+    (pending,) = state.pending.values()
+    spotter.change([Wanted(ONE_TWO, 0.5, 0, second_look=False)])
+    later, _ = hear(spotter, unsure[end : end + 5], numbered(end + 5, slice(0))[end:], state)
+    assert pending.raw < spotter.tails[0].score_at(0.5) and hits == later == []
+
+
+def test_what_clips_keep_changes_nothing_that_is_heard() -> None:
+    listened = [
+        Spotter([Wanted(ONE_TWO, 0.5, 0, near)], background(), FRAME, look(TWICE)) for near in (0.0, 99.0)
+    ]
+    assert (
+        listened[0].prepare(listened[0].wanted).thresholds
+        == listened[1].prepare(listened[1].wanted).thresholds
+    )
+
+
+def test_who_wants_everything_is_not_looked_at() -> None:
+    spotter = Spotter([Wanted(ONE_TWO, MOST_RATE + 1, 0)], background(), FRAME, look(TWICE))
+    assert not spotter.looks_at(0)
+
+
+def test_nothing_old_is_judged_with_the_first_phrase_of_a_while() -> None:
+    windows: list[int] = []
+    spotter = Spotter([Wanted(ONE_TWO, 0.5, 0)], background(), FRAME, look(TWICE, windows))
+    _, state = hear(spotter, TWICE[:30], numbered(30, slice(0)))
+    spotter.change([])
+    _, state = spotter.step(TWICE[30], 31 * FRAME, state, np.zeros(2, np.float32))
+    spotter.change([Wanted(ONE_TWO, 0.5, 0)])
+    _, state = spotter.step(TWICE[40], 41 * FRAME, state, np.zeros(2, np.float32))
+    assert len(state.hidden) == 1
+
+
 def test_windows_and_candidates_are_bounded() -> None:
     assert window_frames(20, 2) == AROUND_FRAMES + 22
     assert window_frames(10_000, 2) == MOST_LOOKED_AT
@@ -122,7 +165,8 @@ def test_windows_and_candidates_are_bounded() -> None:
 def test_streams_are_scored_as_the_spotter_decides() -> None:
     hidden = numbered(len(TWICE), SECOND_TIME)
     second = look(TWICE)
-    scores = scan_again(Heard(TWICE[None], hidden[None]), [ONE_TWO], background(), second, 0.5)[0, :, 0]
+    fires = fires_at(background().tails(PhraseSearch([ONE_TWO], SETTINGS))[0], 0.5)
+    scores = scan_again(Heard(TWICE[None], hidden[None]), [ONE_TWO], SETTINGS, second, [fires])[0, :, 0]
     spotter = Spotter([Wanted(ONE_TWO, 0.5, 0)], background(), FRAME, second)
     (hit,), _ = hear(spotter, TWICE, hidden)
     heard = np.flatnonzero(scores >= spotter.tails[0].score_at(0.5))
@@ -168,9 +212,9 @@ def test_a_second_pass_gets_a_background_of_its_own(calibrated: Path) -> None:
         load_background(calibrated.with_suffix(SUFFIX_OF_SECOND), ear.digest)
 
 
-def build(model: Path, phrase: WakeSettings) -> WakeDetector:
+def build(model: Path, phrase: WakeSettings, *, reloads: bool = False) -> WakeDetector:
     settings = Settings.model_validate({"acoustic": {"model": str(model)}, "wake": [phrase.model_dump()]})
-    return build_wake_detector(settings, TorchEngine())
+    return build_wake_detector(settings, TorchEngine(), reloads=reloads)
 
 
 def test_the_daemon_takes_what_lies_beside_its_model(calibrated: Path, tmp_path: Path) -> None:
@@ -188,7 +232,10 @@ def test_the_daemon_takes_what_lies_beside_its_model(calibrated: Path, tmp_path:
         build(alone, phrase)
 
 
-def test_a_stream_is_the_same_at_every_chunking_and_names_what_decided(calibrated: Path) -> None:
+def test_a_stream_is_the_same_at_every_chunking_and_names_what_decided(
+    calibrated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "MOST_RATE", 1e9)  # of a toy whatever it finds is wanted
     wide = WakeSettings(phrase="one", false_accepts_per_hour=3600.0, refractory_ms=200)
     engine = TorchEngine()
     settings = Settings.model_validate({"acoustic": {"model": str(calibrated)}, "wake": [wide.model_dump()]})
@@ -212,3 +259,41 @@ def test_a_stream_is_the_same_at_every_chunking_and_names_what_decided(calibrate
         found.append([(draft.sample, draft.model, round(draft.data["score"], 3)) for draft in drafts])
     assert found[0] == found[1] and found[0]
     assert {model for _, model, _ in found[0]} == {detector.model.second}
+
+
+def test_a_damaged_background_stops_only_a_daemon_that_wants_it(
+    calibrated: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = tmp_path / calibrated.name
+    for suffix in (calibrated.suffix, SUFFIX, ".second"):
+        model.with_suffix(suffix).write_bytes(calibrated.with_suffix(suffix).read_bytes())
+    model.with_suffix(SUFFIX_OF_SECOND).write_bytes(b"nothing")
+    phrase = WakeSettings(phrase="hey lamp")
+    with pytest.raises(ModelError, match=r"no calibration .* or set second_pass = false in \[\[wake\]\]"):
+        build(model, phrase)
+    off = phrase.model_copy(update={"second_pass": False})
+    assert build(model, off).phrases == (off,)
+    detector = build(model, off, reloads=True)
+    assert "that come later will not be looked at again" in caplog.text
+    detector.change([phrase])  # by the search alone, as the log said
+    model.with_suffix(SUFFIX_OF_SECOND).unlink()
+    build(model, phrase)
+    assert "`auricle calibrate" in caplog.text
+
+
+def test_a_phrase_that_comes_later_is_looked_at(calibrated: Path) -> None:
+    off = WakeSettings(phrase="hey lamp", second_pass=False)
+    detector = build(calibrated, off, reloads=True)
+    found = detector.prepare([off, WakeSettings(phrase="no lamp")], Lexicon())
+    assert found.listening.looked_at == (False, True)
+
+
+def test_the_correction_is_none_where_looks_say_what_pieces_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second pass gives its first pass's posteriors again: looks find what lies in the background."""
+    first, labels = background(80), background(1).codes.shape[2]
+    hidden = np.exp(first.log_probs())
+    again = SecondLook(first, lambda rows: rows)
+    assert labels == hidden.shape[2]
+    probes = ("hey jarvis", "good morning", "telephone", "elephant")
+    monkeypatch.setattr(calibration, "PROBES", probes)
+    assert calibration._look_correction(first, first, hidden, again) == pytest.approx(1.0, abs=0.1)

@@ -14,8 +14,9 @@ from auricle.configs.errors import DataError, ModelError
 from auricle.configs.settings import WakeSettings
 from auricle.daemon.wake import WakeDetector
 from auricle.models.decoding.background import Background, BackgroundInfo, Codes, Tail, encode
+from auricle.models.decoding.listening import Wanted
 from auricle.models.decoding.phrases import Array, PhraseSearch, PhraseSearchSettings
-from auricle.models.decoding.spotting import Hit, Spotter, Wanted
+from auricle.models.decoding.spotting import Hit, Spotter
 from auricle.models.decoding.verifier import (
     MOST_FRAMES,
     RAW_MIDDLE,

@@ -16,8 +16,9 @@ from auricle.models.decoding.background import (
     fit_tail,
     load_background,
 )
+from auricle.models.decoding.listening import Wanted
 from auricle.models.decoding.phrases import Array, PhraseSearch, PhraseSearchSettings, Way
-from auricle.models.decoding.spotting import Hit, Spotter, SpotterState, Wanted, rate_of
+from auricle.models.decoding.spotting import Hit, Spotter, SpotterState, rate_of
 from auricle.models.decoding.ways import ways_of
 from auricle.models.lexicon import Lexicon
 

@@ -122,12 +122,13 @@ class Background:
             partial.write_bytes(content)
 
 
-def load_background(path: Path, model: str) -> Background:
-    """Reads the background of a model.
+def load_background(path: Path, model: str, kind: str = "model") -> Background:
+    """Reads the background of a model, or of its second pass.
 
     Args:
         path: the file.
-        model: hash of the model's weights.
+        model: hash of its weights.
+        kind: what it is called in errors.
 
     Raises:
         ModelError: it is missing, damaged, or belongs to other weights.
@@ -148,7 +149,7 @@ def load_background(path: Path, model: str) -> Background:
         raise ModelError(f"{path} is no calibration of wake phrases: {error}; {remedy}") from error
     if info.model != model:
         raise ModelError(
-            f"{path} was made with the weights {info.model}, but the model's are {model}: its thresholds "
+            f"{path} was made with the weights {info.model}, but the {kind}'s are {model}: its thresholds "
             f"would be wrong; {remedy}"
         )
     return Background(codes, info)

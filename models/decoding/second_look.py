@@ -18,6 +18,8 @@ LEAST_CANDIDATES = 20.0
 """Candidates an hour of speech: so many cost next to nothing, and more are hardly ever the phrase."""
 CANDIDATES_EACH = 4.0
 """Candidates for each false accept that is allowed."""
+MOST_RATE = 100.0
+"""False accepts an hour up to which it is worth while to look again."""
 AROUND_FRAMES = 25
 """Frames before a path that are judged with it."""
 MOST_LOOKED_AT = 150
@@ -50,7 +52,8 @@ class SecondLook:
 
         Args:
             ways: the phrase.
-            hidden: values of the first pass from `AROUND_FRAMES` before the candidate to now, `(J, H)`.
+            hidden: values of the first pass from `AROUND_FRAMES` before the candidate, or as many as there
+                are, up to now, `(J, H)`.
             since: frames that came after the candidate's last one.
         """
         log_probs = np.log(np.maximum(self._look_again(hidden), np.float32(LEAST_POSTERIOR)))

@@ -3,43 +3,21 @@
 Shape letters: K newest frames, V labels, H hidden values, P phrases.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from auricle.models.decoding.background import LEAST_RATE, Background, Tail, encode
+from auricle.models.decoding.background import LEAST_RATE, Background, encode
+from auricle.models.decoding.listening import BEST_SCORE, Listening, Wanted, listen_to_nothing, prepare
 from auricle.models.decoding.phrases import Array, PhraseSearch, SearchState, Way
-from auricle.models.decoding.second_look import (
-    MOST_LOOKED_AT,
-    SecondLook,
-    candidates_per_hour,
-    window_frames,
-)
-from auricle.models.decoding.verifier import MOST_FRAMES, Candidate, Verifier, cut
+from auricle.models.decoding.second_look import MOST_LOOKED_AT, SecondLook, window_frames
+from auricle.models.decoding.verifier import MOST_FRAMES, Candidate, cut
 
 SETTLE_FRAMES = 2
 """A phrase is reported once its score has not risen for so many frames: then its last phone is in."""
-BEST_SCORE = -13.0
-"""Hardly anything scores higher, not even what fits perfectly: a threshold beyond is lowered to here."""
 NEAR_FRAMES = 25
 """A near miss is one if the phrase is not heard within so many frames after it."""
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A phrase to listen for."""
-
-    ways: tuple[Way, ...]
-    false_accepts_per_hour: float
-    refractory_samples: int
-    near_per_hour: float = 0.0
-    """What would be heard at so many false accepts an hour is reported as a near miss; 0 for none."""
-    verifier: Verifier | None = None
-    """Looks again at what the search found; its tail then says what a score means."""
-    second_look: bool = True
-    """Without a verifier: the second pass looks again, if there is one."""
 
 
 def rate_of(score: float) -> float:
@@ -80,18 +58,6 @@ class SpotterState(NamedTuple):
     hidden: tuple[Array, ...]  # (H,) of each of the newest frames, where the second pass looks at a phrase
 
 
-class Listening(NamedTuple):
-    """Phrases ready to be listened for."""
-
-    wanted: tuple[Wanted, ...]
-    first: tuple[Tail | None, ...]  # of what the search finds; None where a verifier knows better
-    tails: tuple[Tail, ...]  # of what decides: the search, the second pass or a verifier
-    search: PhraseSearch
-    thresholds: Array  # (P,), of the search: from here on a phrase is heard, or looked at again
-    near: Array  # (P,) thresholds of near misses, at most those
-    decided: Array  # (P,), of what decides
-
-
 class Spotter:
     """Listens for any number of phrases.
 
@@ -116,9 +82,7 @@ class Spotter:
         """
         self._background, self._frame_samples = background, frame_samples
         self._second = second_look
-        nothing = np.zeros(0, np.float32)
-        search = PhraseSearch((), background.info.search)
-        self.use(Listening((), (), (), search, nothing, nothing, nothing))
+        self.use(listen_to_nothing(background))
         self.change(wanted)
 
     def change(self, wanted: Sequence[Wanted]) -> None:
@@ -127,69 +91,17 @@ class Spotter:
 
     def prepare(self, wanted: Sequence[Wanted]) -> Listening:
         """Searches the backgrounds for the phrases that are new; changes nothing, so any thread may do it."""
-        listening = self._listening
-        first = self._tails_of(
-            (entry.ways for entry in wanted if entry.verifier is None),
-            self._background,
-            dict(zip((entry.ways for entry in listening.wanted), listening.first, strict=True)),
-        )
-        second = dict[tuple[Way, ...], Tail]()
-        if self._second:
-            known = zip(listening.wanted, listening.tails, strict=True)
-            second = self._tails_of(
-                (entry.ways for entry in wanted if self._looks_at(entry)),
-                self._second.background,
-                {entry.ways: tail for entry, tail in known if self._looks_at(entry)},
-            )
-        firsts = tuple(first.get(entry.ways) for entry in wanted)
-        tails = tuple(
-            entry.verifier.tail if entry.verifier else second.get(entry.ways, first[entry.ways])
-            for entry in wanted
-        )
-        marks = [self._marks(*entry) for entry in zip(wanted, firsts, tails, strict=True)]
-        search = PhraseSearch([entry.ways for entry in wanted], self._background.info.search)
-        return Listening(tuple(wanted), firsts, tails, search, *np.array(marks, np.float32).reshape(-1, 3).T)
-
-    def _marks(self, entry: Wanted, first: Tail | None, tail: Tail) -> tuple[float, float, float]:
-        """The thresholds of a phrase in `Listening`, in the order there."""
-        rate, near_rate = entry.false_accepts_per_hour, entry.near_per_hour
-        if entry.verifier:
-            return entry.verifier.info.least_raw, entry.verifier.info.least_raw, tail.score_at(rate)
-        assert first is not None  # whatever has no verifier was searched for
-        decided = min(BEST_SCORE, tail.score_at(rate))
-        if self._looks_at(entry):
-            fires = min(BEST_SCORE, first.score_at(candidates_per_hour(max(rate, near_rate))))
-            return fires, fires, decided
-        return decided, min(decided, tail.score_at(near_rate)) if near_rate else decided, decided
-
-    @staticmethod
-    def _tails_of(
-        phrases: Iterable[tuple[Way, ...]],
-        background: Background,
-        known: Mapping[tuple[Way, ...], Tail | None],
-    ) -> dict[tuple[Way, ...], Tail]:
-        """The tail of each phrase: as it is known, or from a search of the background."""
-        phrases = list(dict.fromkeys(phrases))
-        found = {ways: tail for ways, tail in known.items() if tail is not None}
-        if new := [ways for ways in phrases if ways not in found]:
-            tails = background.tails(PhraseSearch(new, background.info.search))
-            found |= dict(zip(new, tails, strict=True))
-        return {ways: found[ways] for ways in phrases}
-
-    def _looks_at(self, entry: Wanted) -> bool:
-        """Whether the second pass looks at what is found of a phrase."""
-        return self._second is not None and entry.second_look and entry.verifier is None
-
-    def looks_at(self, phrase: int) -> bool:
-        """Whether the second pass looks at what is found of this phrase."""
-        return self._looks_at(self.wanted[phrase])
+        return prepare(wanted, self._background, self._second, self._listening)
 
     def use(self, listening: Listening) -> None:
         """Listens for what was prepared, from the next frame on."""
         self._listening = listening
         self.wanted, self.tails, self.search = listening.wanted, listening.tails, listening.search
         self._verifies = any(entry.verifier for entry in self.wanted)
-        self._looks = any(self._looks_at(entry) for entry in self.wanted)
+
+    def looks_at(self, phrase: int) -> bool:
+        """Whether the second pass looks at what is found of this phrase."""
+        return self._listening.looked_at[phrase]
 
     def least_rate(self, phrase: int) -> float:
         """False accepts per hour of a phrase if only what fits it perfectly is heard."""
@@ -212,6 +124,8 @@ class Spotter:
             wanted = {entry.ways for entry in self.wanted}
             state = state._replace(
                 search=self.search,
+                # While nothing was listened for, nothing was kept.
+                hidden=state.hidden if state.search.phrases else (),
                 paths=self.search.adopt(state.search, state.paths),
                 pending={ways: found for ways, found in state.pending.items() if ways in wanted},
                 near={ways: found for ways, found in state.near.items() if ways in wanted},
@@ -224,7 +138,7 @@ class Spotter:
         if self._verifies:
             newest = np.concatenate([state.heard[1 - MOST_FRAMES :], log_probs[None]])
             state = state._replace(heard=newest)
-        if self._looks:
+        if self._second:  # wanted or not: a phrase may be looked at from the next frame on
             assert hidden is not None
             state = state._replace(hidden=(*state.hidden[1 - MOST_LOOKED_AT :], hidden))
         thresholds, near_from = self._listening.thresholds, self._listening.near
@@ -265,13 +179,11 @@ class Spotter:
             if best is None or end_sample - best.end_sample < wait_frames * self._frame_samples:
                 continue
             state = state._replace(pending=_without(entry.ways, state.pending))
-            score = best.raw
-            if entry.verifier or self._looks_at(entry):
-                score = self._looked_again(entry, best, end_sample, state)
-                if score < self._listening.decided[number]:
-                    # Nothing is used up: the phrase may still be under way.
-                    state = self._nearly(number, best._replace(raw=score), state)
-                    continue
+            score = self._judged(number, best, end_sample, state)
+            if score < self._listening.decided[number]:
+                # Nothing is used up: the phrase may still be under way.
+                state = self._nearly(number, best._replace(raw=score), state)
+                continue
             hits.append(self._hit(number, best, score))
             state = state._replace(
                 paths=self.search.forget(number, state.paths),
@@ -297,16 +209,17 @@ class Spotter:
             )
         return hits, state
 
-    def _looked_again(self, entry: Wanted, best: Pending, end_sample: int, state: SpotterState) -> float:
-        """What the verifier or the second pass says of a candidate, from the frames that were heard last."""
-        since = (end_sample - best.end_sample) // self._frame_samples
+    def _judged(self, number: int, best: Pending, end_sample: int, state: SpotterState) -> float:
+        """What the search, a verifier or the second pass says of a find; those from the newest frames."""
+        entry, since = self.wanted[number], (end_sample - best.end_sample) // self._frame_samples
         if entry.verifier:
             candidate = Candidate(
                 len(state.heard) - 1 - since, best.raw, len(state.heard) - since - best.frames
             )
             codes = encode(state.heard, len(state.heard))[0]
             return entry.verifier.score(cut(codes, candidate), best.raw)
-        assert self._second is not None
+        if not self._second or not self.looks_at(number):
+            return best.raw
         newest = state.hidden[-window_frames(best.frames, since) :]
         return self._second.score(entry.ways, np.stack(newest), since)
 

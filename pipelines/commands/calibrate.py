@@ -24,7 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the sets")
     parser.add_argument("--work", type=Path, default=Path("runs"), help="folder for decoded audio")
     parser.add_argument("--part", type=float, default=1.0, help="part of the speech to hear (default 1)")
-    parser.add_argument("--out", type=Path, help="file to write (default: beside the weights)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="file to write (default: beside the weights); that of a second pass lies beside it",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

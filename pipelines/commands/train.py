@@ -38,7 +38,7 @@ of the dev and eval manifests gets into it. --out NAME.arpa.gz writes ARPA, NAME
 
 A verifier of a wake phrase is fitted to your recordings of it (eight or more, the phrase once in each) in a
 minute or so, on top of the acoustic model; --talk brings speech of yours without the phrase, --data recorded
-noise and rooms. You are told how many recordings are missed without it and, not learnt from, with it:
+noise and rooms. You are told how many recordings the search alone misses and, not learnt from, the verifier:
 
   auricle train wake "hey auricle" --recordings mine/ --out hey-auricle.safetensors
 """
@@ -148,7 +148,9 @@ def _train_network(args: argparse.Namespace) -> int:
     if progress.figures:
         best = f"best dev score {progress.best:.4f} at step {progress.best_step}"
     print(f"{recipe.name}: {progress.step} steps, {best}")
-    place = f"; put it beside {recipe.training.start}" if recipe.acoustic.second_layers else ""
+    place = ""
+    if recipe.acoustic.second_layers:
+        place = "; put it beside its model, then `auricle calibrate MODEL` prepares it for wake phrases"
     print(f"{out} ({digest}); log and curve in {folder}{place}")
     if not trainer.is_finished:
         print("stopped before the recipe's end: the same command continues")

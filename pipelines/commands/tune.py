@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from auricle.models.decoding.background import SUFFIX, load_background
-    from auricle.models.decoding.spotting import BEST_SCORE
+    from auricle.models.decoding.listening import BEST_SCORE
     from auricle.models.decoding.ways import ways_of
     from auricle.models.lexicon import Lexicon
     from auricle.models.zoo import find_model
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     own = entries.pop(args.phrase.lower(), None)
     ways = ways_of(args.phrase, lexicon, own.pronunciations if own else ())
     others = {name: ways_of(name, lexicon, entry.pronunciations) for name, entry in entries.items()}
-    listener = tuning.Listener(ear, ways, background)
+    listener = tuning.Listener(ear, ways, background, looks_again=own.looks_again if own else True)
     tail = listener.tail
 
     heard = {"recordings": tuning.read_folder(args.recordings)} if args.recordings else {}
