@@ -7,6 +7,8 @@ from typing import Any
 
 from auricle.pipelines.report import markdown_table
 
+MOST_RATE = 20
+"""False accepts per hour up to which misses are drawn: where all are looked at again, hardly more come."""
 UNKNOWN = "-"
 """Of a phrase that a detector cannot listen for."""
 
@@ -104,7 +106,7 @@ def draw_wake(figures: Mapping[str, Any], path: Path) -> None:
                 label = f"{phrase}, {name}"
                 axes.step(*zip(*points, strict=True), style, where="post", color=colours[phrase], label=label)
         axes.set(xscale="log", xlabel="false accepts per hour", ylabel="misses (%)", title=condition)
-        axes.set(xlim=(0.05, 100), ylim=(0, 100))
+        axes.set(xlim=(0.05, MOST_RATE), ylim=(0, 100))
         axes.grid(visible=True, which="both", alpha=0.25)
     picture.legend(*picture.axes[0].get_legend_handles_labels(), fontsize=8, loc="outside right upper")
     picture.savefig(path, dpi=110)

@@ -27,6 +27,7 @@ from auricle.models.decoding.second_look import (
 from auricle.models.decoding.spotting import SETTLE_FRAMES, Hit, Spotter, SpotterState
 from auricle.models.engine import TorchEngine
 from auricle.models.lexicon import Lexicon
+from auricle.models.zoo import WEIGHTS
 from auricle.pipelines import calibrate as calibration
 from auricle.pipelines.calibrate import calibrate
 from auricle.pipelines.corpus import Corpus
@@ -297,3 +298,10 @@ def test_the_correction_is_none_where_looks_say_what_pieces_say(monkeypatch: pyt
     probes = ("hey jarvis", "good morning", "telephone", "elephant")
     monkeypatch.setattr(calibration, "PROBES", probes)
     assert calibration._look_correction(first, first, hidden, again) == pytest.approx(1.0, abs=0.1)
+
+
+def test_every_shipped_second_pass_is_calibrated() -> None:
+    shipped = sorted(WEIGHTS.glob("*.second"))
+    assert shipped
+    for path in shipped:
+        assert Ear(path.with_suffix(".safetensors")).second_look() is not None, path
