@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 Array = NDArray[np.float32]
 ASKED_EVERY_FRAMES = 5
 """How often it is asked whether a sentence is over: the way back through the search takes its time."""
-WORTH_ANOTHER_LOOK = 0.004
+WORTH_ANOTHER_LOOK = 0.0015
 """The second pass looks at an utterance whose sentence has this part of the score that is asked for."""
 WAKE_DELAY_MS = 1500
 """A wake phrase is reported at most this long after its end."""

@@ -44,6 +44,7 @@ a word was sought while the word before it was still heard. Where to seek was th
 of noise added. So the shares by clip, of both keyword models, owe something to `eval`; the reported keywords
 and the false alarms do not. With the weights before, the first line was 0.926.""",
 }
+SECOND_LOOKS = {"acoustic-lstm": "looked at once with these weights, and once with two layers"}
 AGAIN = """
 Intervals are by the spread between speakers. What is in noise was looked at once more when it turned out that
 a third of the noise came from recordings of which another piece is in `train`; that is left out now."""
@@ -130,13 +131,14 @@ def second_pass_part(name: str, figures: Path) -> str:
     parameters = sum(weight.numel() for weight in both.second.parameters())
     found = (figures / f"{name}{SECOND_SUFFIX}-eval.md").read_text(encoding="utf-8")
     return (
-        f"\n## Second pass\n\n`{name}{SECOND_SUFFIX}` looks at a whole utterance once it is over: "
+        f"\n## Second pass\n\n`{name}{SECOND_SUFFIX}` looks at a whole utterance once it is "
+        "over, and at what may be a wake phrase as soon as it has been said: "
         f"{shape.layers} layers, an LSTM of {shape.inputs} forwards and one backwards in each, above the "
         f"last one of this model, which stays as it is. {parameters:,} parameters, fp16. Hash {digest}. "
         f"Learnt from the same data by\n\n    {record['command']}\n\n{record['steps']} steps "
         f"({record['hours_heard']} h of audio heard, augmented), {record['seconds'] / 60:.0f} minutes on one "
         f"core shared with others. `{name}{SECOND_SUFFIX}.json` has every setting and the learning curve. "
-        f"On `eval`, looked at once:\n\n{found.strip()}\n"
+        f"On `eval`, {SECOND_LOOKS.get(name, 'looked at once')}:\n\n{found.strip()}\n"
     )
 
 
