@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from auricle.models.decoding.background import SUFFIX, WINDOW_FRAMES, Background, load_background
@@ -198,6 +199,17 @@ def search_cost(background: Background, phrases: Sequence[str], log_probs: Array
     return (time.process_time() - begin) / (len(rows) * frame_s)
 
 
+def own_scores(
+    heard: Heard, search: PhraseSearch, look: SecondLook | None, fires: Sequence[float]
+) -> dict[str, Array]:
+    """Scores `(B, J, P)` by who gives them: the search, and where there is a second pass, that one."""
+    scores = scan(heard.log_probs, search)[0]
+    if not look:
+        return {"Auricle": scores}
+    again = scan_again(heard, search.phrases, search.settings, look, fires)
+    return {"Auricle": again, "Auricle, first pass": scores}
+
+
 def evaluate_wake(
     path: Path,
     trials: Trials,
@@ -230,25 +242,16 @@ def evaluate_wake(
         trials = trials._replace(phrases=tuple(verifiers))
     lexicon = Lexicon()
     frame = ear.spec.frame_samples
-    look, ways = ear.second_look(), [ways_of(text, lexicon) for text in trials.phrases]
-    searched = background.tails(PhraseSearch(ways, background.info.search)) if look else []
-    fires = [fires_at(tail, PROMISED) for tail in searched]
-    conditions = {"clean": trials.samples}
-    if corpus:
-        noise = recorded_noise(corpus, split, trials.samples.shape)
-        conditions[f"{SNR_DB:.0f} dB"] = in_noise(trials.samples, noise, SNR_DB)
+    search = PhraseSearch([ways_of(text, lexicon) for text in trials.phrases], background.info.search)
+    look = ear.second_look()
+    fires = [fires_at(tail, PROMISED) for tail in background.tails(search)] if look else []
     names = [f"{path.stem}@{ear.digest}", *([f"{ear.second_path.name}@{ear.second_digest}"] if look else [])]
     figures: dict[str, Any] = {"model": " and ".join(names), "conditions": {}}
     learnt = times_learnt(corpus, trials.phrases) if corpus else {}
     groups = grouped(trials.phrases, learnt)
-    for condition, samples in conditions.items():
+    for condition, samples in _conditions(trials, corpus, split).items():
         heard = ear.hear_all(samples, hidden=look is not None)
-        scores = {"Auricle": scan(heard.log_probs, PhraseSearch(ways, background.info.search))[0]}
-        if look:
-            scores = {
-                "Auricle": scan_again(heard, ways, background.info.search, look, fires),
-                "Auricle, first pass": scores["Auricle"],
-            }
+        scores = own_scores(heard, search, look, fires)
         if verifiers:
             fitted = verified_scores(heard.log_probs, verifiers, trials.phrases)
             scores[f"Auricle, fitted to {fit}"] = fitted
@@ -266,6 +269,15 @@ def evaluate_wake(
         figures["cost"] = search_cost(background, trials.phrases, heard.log_probs[0], ear.frame_s)
     figures |= {"phrases": list(trials.phrases), "hours": trials.hours, "learnt": learnt, "groups": groups}
     return figures
+
+
+def _conditions(trials: Trials, corpus: Corpus | None, split: str) -> dict[str, torch.Tensor]:
+    """What is heard: the streams as they are, and in noise where there is some."""
+    found = {"clean": trials.samples}
+    if corpus:
+        noise = recorded_noise(corpus, split, trials.samples.shape)
+        found[f"{SNR_DB:.0f} dB"] = in_noise(trials.samples, noise, SNR_DB)
+    return found
 
 
 def times_learnt(corpus: Corpus, phrases: Sequence[str]) -> dict[str, int]:
