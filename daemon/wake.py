@@ -20,8 +20,8 @@ from auricle.daemon.clips import NEAR
 from auricle.daemon.detectors import Draft, check_phones, load_acoustic
 from auricle.models.decoding.background import SUFFIX, SUFFIX_OF_SECOND, Background, load_background
 from auricle.models.decoding.listening import Listening, Wanted
-from auricle.models.decoding.phrases import Way
-from auricle.models.decoding.second_look import LEAST_POSTERIOR, SecondLook
+from auricle.models.decoding.phrases import Way, log_posteriors
+from auricle.models.decoding.second_look import SecondLook
 from auricle.models.decoding.spotting import SETTLE_FRAMES, Hit, Spotter, SpotterState, rate_of
 from auricle.models.decoding.verifier import Verifier, load_verifier
 from auricle.models.decoding.ways import ways_of
@@ -148,8 +148,7 @@ class WakeDetector:
         if not self.phrases and self._spotter.is_current(state):
             return drafts, state
         heard, hidden = np.split(posterior, [self.model.outputs], axis=1)
-        log_probs = np.log(np.maximum(heard, LEAST_POSTERIOR))
-        for row, values, end_sample in zip(log_probs, hidden, end_samples, strict=True):
+        for row, values, end_sample in zip(log_posteriors(heard), hidden, end_samples, strict=True):
             hits, state = self._spotter.step(row, end_sample, state, values)
             drafts += [self._draft(hit, end_sample) for hit in hits]
         return drafts, state

@@ -27,8 +27,8 @@ from auricle.models.decoding.background import (
     fit_tail,
 )
 from auricle.models.decoding.listening import fires_at
-from auricle.models.decoding.phrases import Array, PhraseSearch, PhraseSearchSettings
-from auricle.models.decoding.second_look import LEAST_POSTERIOR, SecondLook
+from auricle.models.decoding.phrases import Array, PhraseSearch, PhraseSearchSettings, log_posteriors
+from auricle.models.decoding.second_look import SecondLook
 from auricle.models.decoding.ways import ways_of
 from auricle.models.lexicon import Lexicon
 from auricle.models.phones import BLANK
@@ -179,8 +179,8 @@ def hear_pieces(ear: Ear, corpus: Corpus, clips: Sequence[Clip], snrs_db: Sequen
         [row[:end].reshape(-1, frames, row.shape[1]) for row, end in zip(heard.hidden, whole, strict=True)]
     )
     posteriors = np.concatenate([ear.look_again(piece[None]) for piece in hidden])
-    log_probs = np.log(np.maximum(posteriors, np.float32(LEAST_POSTERIOR)))
-    return Pieces(codes, _coded(log_probs, [frames] * len(log_probs), frames), hidden)
+    again = _coded(log_posteriors(posteriors), [frames] * len(posteriors), frames)
+    return Pieces(codes, again, hidden)
 
 
 def _coded(log_probs: Array, ends: Sequence[int], frames: int) -> Codes:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from auricle.models.checkpoint import load_model
 from auricle.models.decoding.background import SUFFIX_OF_SECOND, load_background
 from auricle.models.decoding.phrases import Array, PhraseSearch, PhraseSearchSettings, Way
-from auricle.models.decoding.second_look import SecondLook, window_frames
+from auricle.models.decoding.second_look import SecondLook
 from auricle.models.decoding.spotting import SETTLE_FRAMES
 from auricle.models.decoding.verifier import candidates
 from auricle.models.frontend import LogMel
@@ -193,7 +193,7 @@ def scan_again(
         for stream, hidden in enumerate(heard.hidden):
             for one in candidates(scores[stream, :, 0], starts[stream, :, 0], least):
                 newest = min(one.frame + SETTLE_FRAMES, len(hidden) - 1)
-                since = newest - one.frame
-                begin = newest + 1 - window_frames(one.frame + 1 - one.start, since)
-                found[stream, one.frame, number] = look.score(ways, hidden[max(0, begin) : newest + 1], since)
+                found[stream, one.frame, number] = look.score(
+                    ways, hidden[: newest + 1], one.frame + 1 - one.start, newest - one.frame
+                )
     return found

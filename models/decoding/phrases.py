@@ -27,8 +27,15 @@ Way = tuple[Word, ...]
 """One way to say a phrase, word by word."""
 
 NEVER = np.float32(-1e9)
+LEAST_POSTERIOR = 1e-8
 DOUBT_FRAMES = 100
 """Of a longer path only so many of the newest frames are asked how sure the model was."""
+
+
+def log_posteriors(posteriors: Array) -> Array:
+    """Log-probabilities to search, of posteriors of any shape, which may be 0."""
+    found: Array = np.log(np.maximum(posteriors, np.float32(LEAST_POSTERIOR)))
+    return found
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,8 @@ Shape letters: J frames of a window, H hidden values of the first pass, V labels
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from auricle.models.decoding.background import Background
-from auricle.models.decoding.phrases import Array, PhraseSearch, Way
+from auricle.models.decoding.phrases import Array, PhraseSearch, Way, log_posteriors
 
 LEAST_CANDIDATES = 20.0
 """Candidates an hour of speech: so many cost next to nothing, and more are hardly ever the phrase."""
@@ -26,7 +24,6 @@ MOST_LOOKED_AT = 150
 """Of a longer window only the newest frames are judged."""
 SHIFTED_FRAMES = 6
 """A path of the second pass may end so many frames before the candidate's."""
-LEAST_POSTERIOR = 1e-8
 
 
 def candidates_per_hour(false_accepts_per_hour: float) -> float:
@@ -47,16 +44,16 @@ class SecondLook:
         self.background = background
         self._look_again = look_again
 
-    def score(self, ways: Sequence[Way], hidden: Array, since: int) -> float:
+    def score(self, ways: Sequence[Way], hidden: Array, path_frames: int, since: int) -> float:
         """The best score of a phrase that ends about where a candidate does.
 
         Args:
             ways: the phrase.
-            hidden: values of the first pass from `AROUND_FRAMES` before the candidate, or as many as there
-                are, up to now, `(J, H)`.
+            hidden: values of the first pass up to now, `(J, H)`; those before the window are left aside.
+            path_frames: frames that the candidate's path took.
             since: frames that came after the candidate's last one.
         """
-        log_probs = np.log(np.maximum(self._look_again(hidden), np.float32(LEAST_POSTERIOR)))
+        log_probs = log_posteriors(self._look_again(hidden[-window_frames(path_frames, since) :]))
         search = PhraseSearch([ways], self.background.info.search)
         state, scores = search.initial_state(), []
         for row in log_probs:

@@ -11,7 +11,7 @@ import numpy as np
 from auricle.models.decoding.background import LEAST_RATE, Background, encode
 from auricle.models.decoding.listening import BEST_SCORE, Listening, Wanted, listen_to_nothing, prepare
 from auricle.models.decoding.phrases import Array, PhraseSearch, SearchState, Way
-from auricle.models.decoding.second_look import MOST_LOOKED_AT, SecondLook, window_frames
+from auricle.models.decoding.second_look import MOST_LOOKED_AT, SecondLook
 from auricle.models.decoding.verifier import MOST_FRAMES, Candidate, cut
 
 SETTLE_FRAMES = 2
@@ -55,7 +55,7 @@ class SpotterState(NamedTuple):
     near: dict[tuple[Way, ...], Pending]  # the best below its threshold
     near_from: dict[tuple[Way, ...], int]  # the next near miss begins at this sample or later
     heard: Array  # (K, V), the newest frames, where a phrase has a verifier
-    hidden: tuple[Array, ...]  # (H,) of each of the newest frames, where the second pass looks at a phrase
+    hidden: tuple[Array, ...]  # (H,) of each of the newest frames, where there is a second pass
 
 
 class Spotter:
@@ -220,8 +220,7 @@ class Spotter:
             return entry.verifier.score(cut(codes, candidate), best.raw)
         if not self._second or not self.looks_at(number):
             return best.raw
-        newest = state.hidden[-window_frames(best.frames, since) :]
-        return self._second.score(entry.ways, np.stack(newest), since)
+        return self._second.score(entry.ways, np.stack(state.hidden), best.frames, since)
 
     def _nearly(self, number: int, best: Pending, state: SpotterState) -> SpotterState:
         """Notes what was refused at the second look, if that came near its threshold."""
