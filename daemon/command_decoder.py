@@ -23,6 +23,7 @@ from auricle.daemon.utterance import (
     UtteranceDetector,
     history_samples,
 )
+from auricle.daemon.watched import stamp_of
 
 if TYPE_CHECKING:
     from auricle.models.decoding.graph import CommandGraph
@@ -55,14 +56,14 @@ class Grammar:
             ConfigError: something is wrong with it, or the pronunciations cannot be read.
         """
         self.path, self._cache_folder, self._lexicon = path, cache_folder, lexicon
-        self._stamp = self._look()
+        self._stamp = stamp_of(path)
         self._graph = self._compile()
         self._thread: threading.Thread | None = None
         self._reloads = 0
 
     def current(self) -> "CommandGraph":
         """The newest grammar that could be compiled; never waits."""
-        if (stamp := self._look()) != self._stamp:
+        if (stamp := stamp_of(self.path)) != self._stamp:
             self._stamp = stamp
             self.reload()
         return self._graph
@@ -79,13 +80,6 @@ class Grammar:
         """Waits until a grammar that is being compiled is in use."""
         if self._thread is not None:
             self._thread.join()
-
-    def _look(self) -> tuple[int, int, int]:
-        try:
-            found = self.path.stat()
-        except OSError:
-            return (0, 0, 0)
-        return (found.st_mtime_ns, found.st_size, found.st_ino)
 
     def _compile(self) -> "CommandGraph":
         from auricle.models.decoding.graph import compile_grammar

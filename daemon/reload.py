@@ -9,13 +9,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
 from auricle.configs.errors import AuricleError, ConfigError
 from auricle.configs.settings import Settings
 from auricle.daemon.detectors import Detector
+from auricle.daemon.watched import Stamp, stamp_of
 
 if TYPE_CHECKING:
     from auricle.daemon.wake import Phrases
@@ -26,12 +27,22 @@ QUIET_S: Final = 0.3
 """A file is read once it has not changed for so long: editors write in several steps."""
 
 
-class Origin(NamedTuple):
-    """Where a configuration comes from."""
+class Origin:
+    """Where a configuration comes from; made before it is read, so that no change of its file is missed."""
 
-    read: Callable[[], Settings]
-    path: Path | None = None
-    """File to be read again when it changes; None to wait until asked."""
+    def __init__(self, read: Callable[[], Settings], path: Path | None = None) -> None:
+        """Remembers how the file is now.
+
+        Args:
+            read: reads the configuration.
+            path: file to be read again when it changes; None to wait until asked.
+        """
+        self.read, self.path = read, path
+        self.stamp = self.look()
+
+    def look(self) -> Stamp | None:
+        """How the file is now."""
+        return None if self.path is None else stamp_of(self.path)
 
 
 class Reloader:
@@ -52,7 +63,7 @@ class Reloader:
         self._asked = False
         self._thread: threading.Thread | None = None
         self._found: tuple[Settings, Phrases | None] | AuricleError | None = None
-        self._stamp = self._newest = self._look()
+        self._stamp = self._newest = origin.stamp if origin is not None else None
         self._newest_s = 0.0
 
     @property
@@ -71,7 +82,7 @@ class Reloader:
             Whether other phrases are in use now, or why a changed configuration is not.
         """
         if self._thread is None:
-            if self._origin is not None and self._is_due():
+            if self._origin is not None and self._is_due(self._origin.look()):
                 self._thread = threading.Thread(target=self._prepare, name="reload", daemon=True)
                 self._thread.start()
             return False
@@ -84,24 +95,15 @@ class Reloader:
             return found
         return found is not None and self._use(*found)
 
-    def _is_due(self) -> bool:
+    def _is_due(self, stamp: Stamp | None) -> bool:
         """Whether it was asked for, or the file has changed and is quiet now."""
-        if (stamp := self._look()) != self._newest:
+        if stamp != self._newest:
             self._newest, self._newest_s = stamp, time.monotonic()
         changed = stamp is not None and stamp != self._stamp
         if not self._asked and not (changed and time.monotonic() - self._newest_s >= QUIET_S):
             return False
         self._asked, self._stamp = False, stamp
         return True
-
-    def _look(self) -> tuple[int, int, int] | None:
-        if self._origin is None or self._origin.path is None:
-            return None
-        try:
-            found = self._origin.path.stat()
-        except OSError:  # being replaced, perhaps
-            return None
-        return (found.st_mtime_ns, found.st_size, found.st_ino)
 
     def _prepare(self) -> None:
         """The slow part, in a thread of its own."""

@@ -158,6 +158,14 @@ def test_a_file_that_is_being_replaced_is_left_alone(config: Path) -> None:
     assert outcome(watching) is True
 
 
+def test_what_changes_while_models_load_is_not_missed(config: Path) -> None:
+    origin = Origin(lambda: load(config), config)
+    settings = load(config)
+    config.write_text(QUIET + SHEILA)
+    watching = Reloader(settings, origin, [detector(settings)])
+    assert outcome(watching) is True and watching.phrases == ["sheila"]
+
+
 def test_what_needs_a_new_start_is_named(config: Path, caplog: pytest.LogCaptureFixture) -> None:
     watching = reloader(config, detector(load(config)))
     with caplog.at_level(logging.INFO):

@@ -55,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
     asked: list[int] = []
     if not os.isatty(0):  # before the daemon is there, SIGHUP would be the end of it
         signal.signal(signal.SIGHUP, lambda number, _: asked.append(number))
+    origin = _origin(args)  # before it is read: what changes while models load is not missed
     settings = load_from_arguments(args)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("auricle").setLevel(settings.daemon.log_level.upper())  # not torch's chatter
@@ -63,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     from auricle.models.engine import TorchEngine, limit_threads
 
     limit_threads(settings.daemon.threads)
-    daemon = Daemon(settings, TorchEngine(), origin=_origin(args))
+    daemon = Daemon(settings, TorchEngine(), origin=origin)
     _obey_signals(daemon)
     if asked:
         daemon.reload()
