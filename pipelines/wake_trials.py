@@ -15,7 +15,7 @@ import torch
 
 from auricle.configs.errors import DataError
 from auricle.pipelines.calibrate import spoken_as
-from auricle.pipelines.corpus import Clip, Corpus
+from auricle.pipelines.corpus import SAMPLE_RATE, Clip, Corpus
 from auricle.pipelines.recorded import Recorded
 from auricle.pipelines.streams import Placed
 from auricle.pipelines.wake_streams import lay_clips
@@ -25,6 +25,8 @@ SETS = (*POSITIVES, "librispeech", "commonvoice", "speechocean762", "speechcomma
 STREAMS = 8
 LEAST_OTHER_S = 60.0
 """Of other speech there must be so much at least for false accepts to be counted."""
+LATE_SAMPLES = round(0.4 * SAMPLE_RATE)
+"""A phrase may be heard so long after the end of its recording."""
 MOST_PHRASES = 8
 FEWEST = 20
 """A text with fewer recordings is no phrase to be judged."""

@@ -15,17 +15,10 @@ from auricle.models.lexicon import Lexicon
 from auricle.pipelines import wake_tune
 from auricle.pipelines.calibrate import spoken_as
 from auricle.pipelines.corpus import Clip, Corpus
-from auricle.pipelines.evaluate_wake import (
-    Outcome,
-    by_phrase,
-    det_points,
-    grouped,
-    keep_promise,
-    mean_misses,
-    outcomes,
-    times_learnt,
-)
+from auricle.pipelines.evaluate_wake import grouped, times_learnt
 from auricle.pipelines.streams import Placed
+from auricle.pipelines.wake_outcomes import Outcome, by_phrase, det_points, mean_misses, outcomes
+from auricle.pipelines.wake_promise import keep_promise
 from auricle.pipelines.wake_report import draw_wake, wake_text
 from auricle.pipelines.wake_streams import GAP_SAMPLES, Heard
 from auricle.pipelines.wake_trials import Trials, text_of
