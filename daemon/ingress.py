@@ -15,7 +15,8 @@ in `sample` is a loss of exactly so many samples. A sender may have `credit` aud
 one that the daemon takes gives one back. `session` is drawn by the sender and stays over reconnections, so
 that what was lost in between is a hole in `sample` too. `captured_ns` is the sender's monotonic clock at the
 last frame; the daemon uses it if the sender runs on the same machine (same `boot` in hello). An error names
-a `code`, a `message` and a `remedy`; after a `fatal` one the sender's stream is closed.
+a `code`, a `message` and a `remedy`; after a `fatal` one the sender's stream is closed. The error `hello`
+answers whatever else comes from a sender that the daemon does not know, such as after its own restart.
 """
 
 import json

@@ -198,16 +198,15 @@ class IngressServer:
             self._hello(identity, message, now_ns)
             return
         sender = self._senders.get(identity)
-        if isinstance(message, Ping):
-            if sender:
-                sender.heard_ns = now_ns
-            self._reply(identity, Pong())
-        elif sender is None:
+        if sender is None:  # also a ping: a sender without credit learns of a restart by nothing else
             self.malformed_total += 1
             self._reply(identity, Refusal("hello", f"{message.type}: expected hello first", "send hello"))
         elif sender.source.finished:
             self._refuse(identity, "ended", f'stream "{sender.source.name}" is closed', "")
             del self._senders[identity]
+        elif isinstance(message, Ping):
+            sender.heard_ns = now_ns
+            self._reply(identity, Pong())
         elif isinstance(message, Audio):
             sender.heard_ns = now_ns
             try:
@@ -222,10 +221,10 @@ class IngressServer:
 
     def _hello(self, identity: bytes, hello: Hello, now_ns: int) -> None:
         """Let a sender in, or say why not."""
-        source = self._source_for(identity, hello)
-        if source is None:
-            return
         try:
+            source = self._source_for(identity, hello, now_ns)
+            if source is None:
+                return
             source.join(hello, now_ns)
         except FormatError as err:
             self._refuse(identity, err.code, str(err), "")
@@ -235,8 +234,12 @@ class IngressServer:
         self._lost_ns.pop(hello.stream, None)
         self._reply(identity, Welcome(hello.stream, self._settings.hwm_chunks - source.waiting))
 
-    def _source_for(self, identity: bytes, hello: Hello) -> RemoteSource | None:
-        """The source that a hello means; None after a refusal."""
+    def _source_for(self, identity: bytes, hello: Hello, now_ns: int) -> RemoteSource | None:
+        """The source that a hello means; None after a refusal.
+
+        Raises:
+            FormatError: it begins a stream anew in a form that the stream can't take.
+        """
         name = hello.stream
         if not self._may_use(identity, name):
             return None
@@ -244,15 +247,18 @@ class IngressServer:
             if other.source.name != name or other.source.finished:
                 continue
             if other.identity != identity and other.source.session != hello.session:
-                self._refuse(
-                    identity, "busy", f'stream "{name}" has a sender already', "send under another name"
-                )
+                wait_s = self._silent_ns / NS_PER_SECOND
+                remedy = f"send under another name, or wait {wait_s:g} s, if it was yours"
+                self._refuse(identity, "busy", f'stream "{name}" has a sender already', remedy)
                 return None
             del self._senders[other.identity]  # the same sender over a new connection
         source = self._sources.get(name)
         if source is not None and not source.finished:
-            return source
-        if source is None and name not in self._makers and self._settings.accept != "any":
+            if self._on_stream is None or not source.must_begin_anew(hello):
+                return source
+            self._lost_ns.pop(name, None)
+            self._close(source, now_ns)
+        elif source is None and name not in self._makers and self._settings.accept != "any":
             known = ", ".join(self._makers) or "none"
             remedy = 'declare it in [streams] with source = "zmq", or set ingress.accept = "any"'
             self._refuse(identity, "unknown", f'stream "{name}" is not declared (declared: {known})', remedy)
@@ -268,7 +274,7 @@ class IngressServer:
             return False
         if name in self._taken:
             problem = f'stream "{name}" is one of this machine\'s own'
-            self._refuse(identity, "busy", problem, "send under another name")
+            self._refuse(identity, "name", problem, "send under another name")
             return False
         feeding = self._senders.get(identity)
         if feeding is not None and feeding.source.name != name and not feeding.source.finished:

@@ -5,7 +5,9 @@ samples, then their description, then publishes one index; the reader copies, th
 indices are plain attributes, so a publication is one atomic store under CPython.
 
 Drop policy: when the ring is full the *newest* samples are dropped, and where they are missing is recorded,
-so that a read reports the loss at exactly that position of the stream.
+so that a read reports the loss at exactly that position of the stream. What begins to be dropped is dropped
+until half of the ring is free: a reader that is a little too slow gets long runs with one loss between them,
+not a snippet and a loss for each read.
 """
 
 import contextlib
@@ -76,6 +78,7 @@ class SampleRing:
         self._pending_lost = 0
         self._pending_reason = 0
         self._captured_ns = 0
+        self._dropping = False
         # Written by the reader only.
         self._taken = 0
         self._consumed = 0
@@ -90,10 +93,12 @@ class SampleRing:
 
     @property
     def free_samples(self) -> int:
-        """Samples that a write would accept now (0 also while no block row is free)."""
-        if self._published - self._consumed >= self._rows:
+        """Samples that a write would accept now (0 also while no block row is free, or a loss goes on)."""
+        rows = self._rows - (self._published - self._consumed)
+        room = self.capacity_samples - (self._stored - self._taken)
+        if rows <= 0 or (self._dropping and (2 * rows < self._rows or 2 * room < self.capacity_samples)):
             return 0
-        return self.capacity_samples - (self._stored - self._taken)
+        return room
 
     @property
     def native_index(self) -> int:
@@ -104,6 +109,8 @@ class SampleRing:
 
     def write(self, block: FloatArray, captured_ns: int) -> int:
         """Store a block; what does not fit is dropped from its end and counted.
+
+        Once something did not fit, blocks are dropped whole until half of the ring is free.
 
         Args:
             block: (n,) float32.
@@ -116,6 +123,7 @@ class SampleRing:
         if count == 0:
             return 0
         stored = min(count, self.free_samples)
+        self._dropping = stored < count
         if stored:
             self._store(block, stored)
             early = (count - stored) * NS_PER_SECOND // self.rate

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 _FIRST_RETRY_S: Final = 0.25
 _LONGEST_RETRY_S: Final = 5.0
+_BUSY_RETRY_S: Final = 1.0
 
 
 class AudioSender:
@@ -75,7 +76,9 @@ class AudioSender:
         self._credit = 0
         self._welcomed = False
         self._done: Done | None = None
-        self._heard_s = self._pinged_s = time.monotonic()
+        self._connecting = False
+        self._hello_refusal: Refusal | None = None
+        self._heard_s = self._pinged_s = self._pumped_s = time.monotonic()
         self._hello_due_s = 0.0
         self._retry_s = _FIRST_RETRY_S
         self._context = zmq.Context()
@@ -99,19 +102,29 @@ class AudioSender:
         return self._welcomed and self._credit > 0
 
     def connect(self, timeout_s: float = 10.0) -> None:
-        """Introduce the stream and wait for the welcome.
+        """Introduce the stream and wait for the welcome, and until another sender of the stream is gone.
 
         Raises:
             BusError: nobody answered, or the daemon refused.
         """
         give_up = time.monotonic() + timeout_s
-        while not self._welcomed:
-            if time.monotonic() > give_up:
-                raise BusError(
-                    f"no daemon answered at {self.endpoint} within {timeout_s:g} s: expected `auricle run` "
-                    "with ingress.endpoint set there; check the address, the firewall and the daemon"
-                )
-            self.pump(0.05)
+        self._connecting, self._hello_refusal = True, None
+        try:
+            while not self._welcomed:
+                if time.monotonic() > give_up:
+                    raise self._why_not(timeout_s)
+                self.pump(0.05)
+        finally:
+            self._connecting = False
+
+    def _why_not(self, timeout_s: float) -> BusError:
+        """What to say when there was no welcome in time."""
+        if self._hello_refusal is not None:
+            return self._refusal_error(self._hello_refusal)
+        return BusError(
+            f"no daemon answered at {self.endpoint} within {timeout_s:g} s: expected `auricle run` "
+            "with ingress.endpoint set there; check the address, the firewall and the daemon"
+        )
 
     def send(self, pcm: bytes, captured_ns: int = 0, timeout_s: float = 30.0) -> None:
         """Send the next chunk, waiting for credit and through reconnections.
@@ -130,14 +143,15 @@ class AudioSender:
 
         Raises:
             FormatError: not whole frames, or more than a message can hold.
+            BusError: the daemon refused the stream.
         """
         if len(pcm) % self.frame_bytes or len(pcm) > MAX_MESSAGE_BYTES // 2:
             raise FormatError(
                 f"expected whole frames of {self.frame_bytes} bytes, at most {MAX_MESSAGE_BYTES // 2} bytes, "
                 f"got {len(pcm)}; send shorter chunks"
             )
-        if not self.ready:
-            self.pump(0)
+        if not self.ready or time.monotonic() - self._pumped_s > PING_S:
+            self.pump(0)  # also while there is credit: the caller may do nothing but send
         if not self.ready or not self._post(Audio(self._seq, sample, captured_ns), pcm):
             return False
         frames = len(pcm) // self.frame_bytes
@@ -153,22 +167,30 @@ class AudioSender:
         Raises:
             BusError: the daemon refused the stream.
         """
-        self._keep_alive(time.monotonic())
+        self._pumped_s = time.monotonic()
+        heard = self._take_answers()  # before the silence is judged: what lies here unread is none
+        self._keep_alive(self._pumped_s)
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
         if wake_fd is not None:
             poller.register(wake_fd, zmq.POLLIN)
-        poller.poll(round(timeout_s * 1000))
+        poller.poll(0 if heard else round(timeout_s * 1000))
+        self._take_answers()
+
+    def _take_answers(self) -> bool:
+        """Take all that the daemon said; return whether it was anything."""
+        heard = False
         while True:
             try:
                 parts = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
-                return
+                return heard
             try:
                 message, _ = decode(parts)
             except FormatError as err:
                 log.warning("%s answered nonsense: %s", self.endpoint, err)
                 continue
+            heard = True
             self._take(message)
 
     def finish(self, sample: int | None = None, timeout_s: float = 15.0) -> Done:
@@ -249,14 +271,29 @@ class AudioSender:
 
     def _take_refusal(self, refusal: Refusal) -> None:
         self.refused += 1
-        if refusal.fatal:
-            advice = f"; {refusal.remedy}" if refusal.remedy else ""
-            raise BusError(f"{self.endpoint} refused: {refusal.message}{advice}")
         if refusal.code == "hello":  # the daemon was restarted
             if self._welcomed:
                 self._lose_welcome()
+        elif self._connecting and not self._welcomed:
+            self._take_refusal_of_hello(refusal)
+        elif refusal.fatal:
+            raise self._refusal_error(refusal)
         else:
             log.warning("%s: %s", self.endpoint, refusal.message)
+
+    def _take_refusal_of_hello(self, refusal: Refusal) -> None:
+        """Go on trying where that can help: the other sender may be this one, killed a moment ago."""
+        malformed = refusal.code == "format" and not self.connections  # nothing else was said yet
+        if malformed or (refusal.fatal and refusal.code != "busy"):
+            raise self._refusal_error(refusal)
+        if self._hello_refusal is None:
+            log.warning("%s: %s; trying again", self.endpoint, refusal.message)
+        self._hello_refusal = refusal
+        self._hello_due_s = time.monotonic() + _BUSY_RETRY_S
+
+    def _refusal_error(self, refusal: Refusal) -> BusError:
+        advice = f"; {refusal.remedy}" if refusal.remedy else ""
+        return BusError(f"{self.endpoint} refused: {refusal.message}{advice}")
 
     def _post(self, message: Message, pcm: bytes = b"") -> bool:
         try:

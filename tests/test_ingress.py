@@ -3,6 +3,9 @@
 import argparse
 import contextlib
 import json
+import logging
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +21,7 @@ from hypothesis import strategies as st
 
 from auricle.configs.errors import BusError, FormatError
 from auricle.configs.settings import IngressSettings
+from auricle.daemon import sender as sender_module
 from auricle.daemon.commands import send
 from auricle.daemon.ingress import (
     MAX_MESSAGE_BYTES,
@@ -36,7 +40,7 @@ from auricle.daemon.ingress import (
     encode,
 )
 from auricle.daemon.ingress_server import IngressServer
-from auricle.daemon.ring import FloatArray, Span
+from auricle.daemon.ring import NS_PER_SECOND, FloatArray, Span
 from auricle.daemon.sender import AudioSender
 from auricle.daemon.sources.base import BaseSource
 from auricle.daemon.sources.remote import RemoteSource
@@ -233,6 +237,21 @@ def test_own_stamps_count_on_the_same_machine_only(open_door: Callable[..., Door
         assert (span.captured_ns == stamp) is (name == "here")
 
 
+@pytest.mark.parametrize("uptime_s", [20, 40_000])
+def test_a_stamp_that_can_not_be_true_is_replaced_by_the_arrival(uptime_s: int) -> None:
+    now_ns, second = uptime_s * NS_PER_SECOND, NS_PER_SECOND
+    source = RemoteSource("kitchen")
+    source.join(hello(boot=boot_id()), now_ns)
+    stamps = [now_ns, now_ns - 5 * second, now_ns // 1000, now_ns // 1_000_000, 1, 0, now_ns + second]
+    taken = []
+    for seq, stamp in enumerate(stamps):
+        source.take(Audio(seq, seq * 160, stamp), encode_s16(ramp(0, 160)), now_ns)
+        source.drain()
+        taken += [span.captured_ns for span in read_all(source)]
+    source.stop()
+    assert taken == [now_ns, now_ns - 5 * second] + [now_ns] * 5
+
+
 def test_holes_become_gaps_of_exactly_that_length(open_door: Callable[..., Door]) -> None:
     door = open_door()
     raw = door.dial()
@@ -259,6 +278,7 @@ def test_a_second_sender_is_refused_until_the_first_has_gone(open_door: Callable
     refusal = second.ask(hello(session="two"))
     assert isinstance(refusal, Refusal)
     assert (refusal.code, refusal.fatal) == ("busy", True)
+    assert refusal.remedy == "send under another name, or wait 0.4 s, if it was yours"
     source = door.sources["kitchen"]
     states: list[str | None] = []
     wait_for(lambda: states.extend(n.state for n in source.poll(0)) or "lost" in states)
@@ -267,6 +287,41 @@ def test_a_second_sender_is_refused_until_the_first_has_gone(open_door: Callable
     spans = collect(source, 320)
     assert spans[-1].reason == "device"
     assert 0.3 < spans[-1].lost_before / RATE < 3
+
+
+def anew(door: Door, name: str, *, declared: bool) -> tuple[RemoteSource, RemoteSource]:
+    """A stream whose first sender, at 48 kHz, was lost, and that of the second one, at 16 kHz."""
+    assert isinstance(door.dial().ask(hello(name, session="one", rate=48000)), Welcome)
+    first = door.sources[name] if declared else door.new[0]
+    states: list[str | None] = []
+    wait_for(lambda: states.extend(n.state for n in first.poll(0)) or "lost" in states)
+    raw = door.dial()
+    assert isinstance(raw.ask(hello(name, session="two")), Welcome)
+    assert raw.ask(Audio(0, 0), encode_s16(ramp(0, 160))) == Credit(1)
+    return first, door.new[-1]
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_another_rate_begins_a_stream_anew_once_its_sender_was_lost(
+    open_door: Callable[..., Door], declared: bool
+) -> None:
+    door = open_door(silent_s=0.3, names=("kitchen",) if declared else (), accept="any", max_streams=1)
+    first, second = anew(door, "kitchen", declared=declared)
+    assert (first.finished, [notice.state for notice in first.poll(0)]) == (True, ["ended"])
+    assert (second.native_rate, second.finished) == (RATE, False)
+    assert [(span.start_index, span.lost_before) for span in read_all(second)] == [(0, 0)]
+
+
+def test_a_sender_that_fits_in_no_way_leaves_a_lost_stream_as_it_is(open_door: Callable[..., Door]) -> None:
+    door = open_door(silent_s=0.3)
+    source = door.sources["kitchen"]
+    assert isinstance(door.dial().ask(hello(session="one", rate=48000)), Welcome)
+    states: list[str | None] = []
+    wait_for(lambda: states.extend(n.state for n in source.poll(0)) or "lost" in states)
+    source._channel = 1
+    refusal = door.dial().ask(hello(session="two"))
+    assert isinstance(refusal, Refusal) and "at least 2 channels" in refusal.message
+    assert (source.finished, door.new) == (False, [])
 
 
 def test_the_same_sender_comes_back_over_a_new_connection(open_door: Callable[..., Door]) -> None:
@@ -287,7 +342,7 @@ def test_the_same_sender_comes_back_over_a_new_connection(open_door: Callable[..
     [
         (hello("attic"), "unknown", "not declared"),
         (hello("a/b"), "name", "without '/'"),
-        (hello("desk"), "busy", "this machine's own"),
+        (hello("desk"), "name", "this machine's own"),
         (hello(rate=48000), "format", "expected 16000 Hz, got 48000"),
     ],
 )
@@ -337,7 +392,8 @@ def test_nonsense_is_answered_and_hurts_nobody(open_door: Callable[..., Door]) -
     door = open_door()
     good, bad = door.dial(), door.dial()
     good.ask(hello())
-    for parts in ([b"{"], [b"{", b""], [b"", b"", b""], encode(Welcome("x", 1)), encode(Audio(0, 0), b"xx")):
+    strange = (encode(Welcome("x", 1)), encode(Audio(0, 0), b"xx"), encode(Ping()))
+    for parts in ([b"{"], [b"{", b""], [b"", b"", b""], *strange):
         bad.socket.send_multipart(parts)
         assert isinstance(bad.hear(), Refusal)
     assert good.ask(Audio(0, 0), b"odd") == Credit(1)
@@ -408,6 +464,92 @@ def test_a_sender_survives_the_restart_of_the_daemon(tmp_path: Path) -> None:
     server.stop()
 
 
+def test_a_sender_without_credit_survives_the_restart_of_the_daemon(tmp_path: Path) -> None:
+    endpoint = f"ipc://{tmp_path}/in.ipc"
+
+    def serve() -> tuple[IngressServer, RemoteSource]:
+        server = IngressServer(IngressSettings(endpoint=endpoint, hwm_chunks=10), ring_seconds=0.1)
+        source = server.add_stream("kitchen")
+        server.start()
+        return server, source
+
+    server, source = serve()
+    with AudioSender(endpoint, "kitchen", RATE) as sender:
+        sender.connect()
+        at, block = 0, encode_s16(ramp(0, 1600))
+        give_up = time.monotonic() + 5
+        while sender.ready or source.waiting < 10:
+            at += 1600 * sender.try_send(block, at)
+            sender.pump(0.01)
+            assert time.monotonic() < give_up
+        server.stop()
+        server, source = serve()
+        give_up = time.monotonic() + 4  # less than it takes to hear nothing and reconnect
+        while not sender.try_send(block, at):
+            sender.pump(0.05)
+            assert time.monotonic() < give_up
+        collect(source, 1600)
+        assert sender.connections == 2
+    server.stop()
+
+
+def test_a_sender_that_is_only_told_to_send_stays_connected(
+    open_door: Callable[..., Door], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in its docstring: credit for all blocks, so that nothing forces it to look for answers."""
+    monkeypatch.setattr(sender_module, "SILENT_S", 0.5)
+    monkeypatch.setattr(sender_module, "PING_S", 0.1)
+    door = open_door(hwm_chunks=40)
+    with AudioSender(door.server.endpoint, "kitchen", RATE) as sender:
+        sender.connect()
+        for at in range(0, 60 * 160, 160):
+            sender.send(encode_s16(ramp(at, 160)))
+            time.sleep(0.02)
+        assert sender.finish() == Done(9600, 0)
+        assert (sender.connections, sender.refused) == (1, 0)
+
+
+def test_answers_that_lie_unread_are_signs_of_life(
+    open_door: Callable[..., Door], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender_module, "SILENT_S", 0.2)
+    with AudioSender(open_door().server.endpoint, "kitchen", RATE) as sender:
+        sender.connect()
+        sender.send(encode_s16(ramp(0, 160)))
+        time.sleep(0.4)  # the caller was busy
+        sender.pump(0)
+        assert (sender._welcomed, sender.connections) == (True, 1)
+
+
+def test_a_name_in_use_is_waited_for(
+    open_door: Callable[..., Door], caplog: pytest.LogCaptureFixture
+) -> None:
+    door = open_door(silent_s=1.5)
+    assert isinstance(door.dial().ask(hello(session="killed")), Welcome)
+    with AudioSender(door.server.endpoint, "kitchen", RATE) as sender, caplog.at_level(logging.WARNING):
+        with pytest.raises(
+            BusError, match=r"refused: .* has a sender already; .* or wait 1.5 s, if it was yours"
+        ):
+            sender.connect(timeout_s=0.3)
+        assert sum("trying again" in record.message for record in caplog.records) == 1
+        sender.connect(timeout_s=5)
+        sender.send(encode_s16(ramp(0, 160)))
+        assert sender.finish() == Done(160, 0)
+
+
+def test_a_hello_that_is_no_good_is_refused_at_once(
+    open_door: Callable[..., Door], caplog: pytest.LogCaptureFixture
+) -> None:
+    begun = time.monotonic()
+    with (
+        AudioSender(open_door().server.endpoint, "kitchen", 3000) as sender,
+        pytest.raises(BusError, match=r"refused: hello.rate: expected 4000 to 384000, got 3000"),
+    ):
+        sender.connect(timeout_s=5)
+    assert time.monotonic() - begun < 3
+    assert caplog.records == []
+
+
 def test_nobody_there_is_said_so() -> None:
     with (
         AudioSender("tcp://127.0.0.1:1", "kitchen", RATE) as sender,
@@ -440,6 +582,35 @@ def test_the_send_command_ships_a_file(
     assert "sent 24000 samples (1.50 s)" in capsys.readouterr().err
     got = np.concatenate([span.samples for span in read_all(door.sources["kitchen"])])
     np.testing.assert_array_equal(got, ramp(0, 24000))
+
+
+def test_the_send_command_says_the_end_when_it_is_terminated(
+    open_door: Callable[..., Door], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    door, path = open_door(), tmp_path / "speech.wav"
+    source = door.sources["kitchen"]
+    soundfile.write(path, ramp(0, 6 * RATE), RATE, subtype="PCM_16")
+    harmless = lambda *_: None  # noqa: E731
+    before = signal.signal(signal.SIGTERM, harmless)  # what fails here must not end the tests
+
+    def terminate() -> None:
+        wait_for(lambda: source.received)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    killer = threading.Thread(target=terminate)
+    killer.start()
+    try:
+        assert send.run(options("--to", door.server.endpoint, "--stream", "kitchen", str(path))) == 0
+        assert signal.getsignal(signal.SIGTERM) is harmless
+    finally:
+        killer.join()
+        signal.signal(signal.SIGTERM, before)
+    wait_for(lambda: source.finished)
+    assert 0 < source.received < 6 * RATE
+    assert f"received {source.received}, lost 0" in capsys.readouterr().err
+    with AudioSender(door.server.endpoint, "kitchen", RATE) as sender:  # the next one need not wait
+        sender.connect(timeout_s=2)
+        assert sender.refused == 0
 
 
 def test_the_send_command_shows_a_refusal(open_door: Callable[..., Door], tmp_path: Path) -> None:

@@ -26,10 +26,13 @@ class Model:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.native = 0
+        self.dropping = False
         self.queue: list[tuple[int, GapReason | None]] = []
 
     def write(self, count: int) -> int:
-        stored = min(count, self.capacity - sum(reason is None for _, reason in self.queue))
+        free = self.capacity - sum(reason is None for _, reason in self.queue)
+        stored = min(count, 0 if self.dropping and free < self.capacity / 2 else free)
+        self.dropping = stored < count if count else self.dropping
         self._add(stored, None)
         self._add(count - stored, "overflow")
         return stored
@@ -108,6 +111,41 @@ def test_overflow_drops_the_newest_and_says_where() -> None:
     assert ring.dropped_total == ring.lost_total == 11
 
 
+def test_what_is_dropped_is_one_loss_until_half_of_the_ring_is_free() -> None:
+    ring = SampleRing(10, RATE)
+    ring.write(ramp(0, 12), 12 * NS_PER_SAMPLE)
+    for taken in range(1, 5):
+        ring.read(1)
+        assert (ring.free_samples, ring.write(ramp(11 + taken, 1), 0)) == (0, 0)
+    ring.read(1)
+    assert ring.free_samples == 5
+    assert ring.write(ramp(16, 1), 17 * NS_PER_SAMPLE) == 1
+    assert ring.write(ramp(17, 4), 21 * NS_PER_SAMPLE) == 4  # full again, but nothing was dropped
+    ring.read(1)
+    assert ring.write(ramp(21, 1), 22 * NS_PER_SAMPLE) == 1
+    spans = [ring.read(20), ring.read(20)]
+    assert [(s.start_index, len(s.samples), s.lost_before) for s in spans if s] == [(6, 4, 0), (16, 6, 6)]
+
+
+def test_a_reader_a_little_too_slow_hears_long_runs_and_does_not_fall_behind() -> None:
+    """A tenth too slow, and silence in place of a loss costs as much as audio, up to a second of it."""
+    ring = SampleRing(4 * RATE, RATE, capacity_blocks=400)
+    runs, heard, busy_until, lag = [0], 0, 0.0, 0.0
+    for now in range(10, 300 * RATE, 10):
+        ring.write(np.zeros(10, np.float32), now * NS_PER_SAMPLE)
+        while busy_until <= now and (span := ring.read(20)) is not None:
+            if span.lost_before:
+                runs.append(0)
+            runs[-1] += len(span.samples)
+            heard += len(span.samples)
+            filled = span.lost_before if span.lost_before <= RATE else 0
+            busy_until = max(busy_until, now - 10) + 1.1 * (filled + len(span.samples))
+            lag = max(lag, busy_until - span.start_index - len(span.samples))
+    assert heard > 0.85 * 300 * RATE
+    assert min(runs[:-1]) > RATE
+    assert lag < 6 * RATE
+
+
 def test_a_loss_at_the_very_end_is_told_after_flush() -> None:
     ring = SampleRing(10, RATE)
     ring.mark_lost(5, "device")
@@ -124,6 +162,15 @@ def test_without_a_free_row_a_block_is_dropped_and_counted() -> None:
     assert [ring.write(ramp(k, 1), 0) for k in range(4)] == [1, 1, 0, 0]
     assert ring.free_samples == 0
     assert ring.dropped_total == 2
+
+
+def test_rows_run_out_no_more_often_than_room_does() -> None:
+    ring = SampleRing(100, RATE, capacity_blocks=4)
+    stored = [ring.write(ramp(k, 1), 0) for k in range(5)]
+    for k in range(5, 8):
+        ring.read(1)
+        stored.append(ring.write(ramp(k, 1), 0))
+    assert stored == [1, 1, 1, 1, 0, 0, 1, 1]
 
 
 def test_read_into_fills_the_callers_array() -> None:

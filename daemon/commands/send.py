@@ -1,8 +1,11 @@
 """`auricle send`: this machine's microphone (or a file, or raw PCM) to a daemon elsewhere."""
 
 import argparse
+import contextlib
+import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,20 +56,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="realtime",
         help="file, stdin: as it sounds, or at once",
     )
-    parser.add_argument("--wait", type=seconds, default=10.0, metavar="S", help="wait so long for the daemon")
+    parser.add_argument("--wait", type=seconds, default=10.0, metavar="S", help="wait so long to be let in")
     add_config_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Sends until the source ends or Ctrl-C."""
+    """Sends until the source ends, Ctrl-C or SIGTERM."""
     from auricle.daemon.sender import AudioSender
 
     source = _source(args)
-    with AudioSender(args.to, args.stream, source.native_rate) as sender:
+    with _sigterm_interrupts(), AudioSender(args.to, args.stream, source.native_rate) as sender:
         sender.connect(args.wait)
-        source.start()
         interrupted = False
         try:
+            source.start()
             _ship(source, sender)
         except KeyboardInterrupt:
             interrupted = True
@@ -83,6 +86,16 @@ def run(args: argparse.Namespace) -> int:
     if source.error is not None:
         raise source.error
     return 0
+
+
+@contextlib.contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Makes SIGTERM what Ctrl-C is: the daemon hears of the end, and lets the next sender in at once."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _source(args: argparse.Namespace) -> "Source":

@@ -18,6 +18,8 @@ from auricle.daemon.sources.base import BaseSource, Channel, mix_into
 from auricle.daemon.sources.stdin import BYTES_PER_SAMPLE, decode_pcm
 
 LONGEST_HOLE_S = 24 * 3600
+OLDEST_STAMP_S = 600
+"""So long audio may wait at a sender (the most of pipeline.ring_seconds); older stamps are not believed."""
 
 
 class _Chunk(NamedTuple):
@@ -33,7 +35,8 @@ class RemoteSource(BaseSource):
     `native_rate` is 0 until a sender said hello, unless it is declared. Samples that the sender did not get
     through are holes in its own count and become gaps (reason "sequence"); if another sender takes over after
     the first one vanished, the time in between is the gap (reason "device"). The sender's audio clock is kept
-    as it is. `captured_ns` is the arrival of the chunk, or the sender's own stamp if it runs on this machine.
+    as it is. `captured_ns` is the arrival of the chunk, or the sender's own stamp if it runs on this machine
+    and the stamp can be true.
 
     Args:
         name: the stream's name.
@@ -65,6 +68,7 @@ class RemoteSource(BaseSource):
         """Frames received of the present session."""
         self.lost = 0
         """Frames lost in the present session."""
+        self._rate = rate
         self._channels = channels
         self._channel = channel
         self._session = ""
@@ -100,7 +104,7 @@ class RemoteSource(BaseSource):
         Raises:
             FormatError: its rate or channels are not what the stream has.
         """
-        self._check(hello)
+        self._check(hello, self.native_rate)
         back = hello.session == self._session
         first = self.native_rate == 0 or not self._session
         self.native_rate = self.ring.rate = hello.rate
@@ -114,12 +118,22 @@ class RemoteSource(BaseSource):
         self._same_host = bool(hello.boot) and hello.boot == boot_id()
         self._notify_device("opened" if first else "resumed", now_ns, "zmq", hello.channels, hello.format)
 
-    def _check(self, hello: Hello) -> None:
+    def must_begin_anew(self, hello: Hello) -> bool:
+        """Whether a sender brings another rate than the one before it, where any is welcome.
+
+        Ask only while there is no sender: a stream keeps its rate, so this one must end first.
+
+        Raises:
+            FormatError: the sender would not fit then, either.
+        """
+        if self._rate or self.native_rate in (0, hello.rate) or self._waiting:
+            return False
+        self._check(hello, self._rate)
+        return True
+
+    def _check(self, hello: Hello, rate: int) -> None:
         check_rate(hello.rate, f'stream "{self.name}"')
-        for what, wanted, got in (
-            ("Hz", self.native_rate, hello.rate),
-            ("channel(s)", self._channels, hello.channels),
-        ):
+        for what, wanted, got in (("Hz", rate, hello.rate), ("channel(s)", self._channels, hello.channels)):
             if wanted and wanted != got:
                 raise FormatError(
                     f'stream "{self.name}": expected {wanted} {what}, got {got}; '
@@ -160,11 +174,20 @@ class RemoteSource(BaseSource):
         self._next_sample, self._next_seq = audio.sample + len(mono), audio.seq + 1
         self.received += len(mono)
         self.lost += hole
-        captured_ns = audio.captured_ns if self._same_host and 0 < audio.captured_ns <= now_ns else now_ns
+        captured_ns = audio.captured_ns if self._believes(audio.captured_ns, now_ns) else now_ns
         lost, reason = self._absent_frames or hole, self._absence_reason()
         self._absent_frames = 0
         self._last_ns = now_ns
         self._waiting.append(_Chunk(mono, captured_ns, lost, reason))
+
+    def _believes(self, captured_ns: int, now_ns: int) -> bool:
+        """Whether a stamp can be this machine's clock: not ahead of it, not too old.
+
+        Half of the clock's reading finds stamps in a larger unit, such as ms, soon after the machine's start,
+        too: events dated by them would lie before it, and clients refuse those.
+        """
+        oldest_ns = max(now_ns - OLDEST_STAMP_S * NS_PER_SECOND, now_ns // 2)
+        return self._same_host and oldest_ns <= captured_ns <= now_ns
 
     def _absence_reason(self) -> GapReason:
         return "device" if self._absent_frames else "sequence"
