@@ -21,6 +21,10 @@ DICTIONARY = Path(__file__).parent / "cmudict.txt.xz"
 """A word and its phones per line, a word's pronunciations on successive lines."""
 WORD = re.compile(r"[a-z]+(?:'[a-z]+)*|'[a-z]+")
 LARGEST_NUMBER = 10**12 - 1
+MINUS = re.compile(r"(?<![^\s(\"'])[-\u2212](?=\d)")
+"""A sign before a number, not a hyphen within a word or between two numbers."""
+THOUSANDS = re.compile(r"(?<!\d)(\d{1,3}(?:,\d{3})+)(?!,?\d)")
+DECIMALS = re.compile(r"(?<=\d)\.(\d+)")
 ONES = (  # noqa: SIM905
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
     "seventeen eighteen nineteen"
@@ -61,13 +65,15 @@ def number_words(number: int) -> list[str]:
 
 
 def normalise(text: str) -> list[str]:
-    """Turns text into the words that are spoken: lower case, no accents, numbers spelt out.
+    """Turns text into the words that are spoken: lower case, no accents, numbers spelt out ("minus 1.5" too).
 
     Raises:
         DataError: something in it cannot be spoken; it is named.
     """
     plain = unicodedata.normalize("NFKD", text.lower().replace("\u2019", "'"))
     plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    plain = THOUSANDS.sub(lambda found: found[1].replace(",", ""), MINUS.sub("minus ", plain))
+    plain = DECIMALS.sub(lambda found: f" point {' '.join(found[1])} ", plain)
     words: list[str] = []
     for part in re.sub(r"[\s\-,.;:!?\"()]+", " ", plain).split():
         if part.isdecimal():

@@ -4,6 +4,7 @@ Shape letters: B utterances, J output frames, V labels.
 """
 
 import logging
+import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import groupby
@@ -166,10 +167,10 @@ def align_all(
         key = f"{aligner.digest}-blank{data.aligner_blank_shift:g}-pause{data.pause_frames}"
         path = corpus.work / "alignments" / key / f"{name}.npz"
         found = _read(path)
-        if missing := [member for member in members if member.clip.id not in found]:
+        if missing := [member for member in members if _kept_as(member) not in found]:
             found |= _align_set(corpus, missing, aligner, data)
             _write(path, found)
-        aligned |= {(name, member.clip.id): found[member.clip.id] for member in members}
+        aligned |= {(name, member.clip.id): found[_kept_as(member)] for member in members}
     measured = [one.clip for one in utterances[:: max(1, len(utterances) // MEASURED)]]
     paths = [aligned[clip.set, clip.id] for clip in measured]
     delay = measure_delay(paths, [read_clip(corpus, clip) for clip in measured], aligner.spec.frame_samples)
@@ -188,8 +189,14 @@ def _align_set(
         log_probs, counts = utterance_log_probs(aligner.spec, aligner.network, aligner.frontend, recordings)
         for member, rows, count in zip(batch, log_probs, counts.tolist(), strict=True):
             path = ctc_path(rows[:count], member.labels, data.aligner_blank_shift)
-            paths[member.clip.id] = spread(path, data.pause_frames)
+            paths[_kept_as(member)] = spread(path, data.pause_frames)
     return paths
+
+
+def _kept_as(member: Utterance) -> str:
+    """What an alignment is found by: another text, pronunciation or length is another one."""
+    heard = f"{member.clip.length_samples} {list(member.labels)}"
+    return f"{member.clip.id} {zlib.crc32(heard.encode()):08x}"
 
 
 def _read(path: Path) -> dict[str, FrameLabels]:

@@ -11,8 +11,7 @@ import numpy as np
 from auricle.models.decoding.background import Background, encode
 from auricle.models.decoding.phrases import Array, PhraseSearch
 from auricle.models.decoding.verifier import Verifier, candidates, cut
-from auricle.models.decoding.ways import ways_of
-from auricle.models.lexicon import Lexicon
+from auricle.models.decoding.ways import Ways
 from auricle.pipelines.calibrate import PIECE_S
 from auricle.pipelines.corpus import SAMPLE_RATE, Clip, Corpus
 from auricle.pipelines.fit_verifier import FEWEST, fit_verifier, new_info
@@ -28,17 +27,23 @@ SEED = 62_000
 
 
 def fit_split(
-    ear: Ear, corpus: Corpus, background: Background, said: Mapping[str, Sequence[Clip]], count: int
+    ear: Ear,
+    corpus: Corpus,
+    background: Background,
+    ways: Ways,
+    said: Mapping[str, Sequence[Clip]],
+    *,
+    count: int,
 ) -> dict[str, Verifier]:
     """Fits a verifier for each phrase with enough recordings, to so many of them, drawn at random."""
-    lexicon, verifiers = Lexicon(), {}
+    verifiers = {}
     for phrase, clips in said.items():
         order = np.random.default_rng(SEED).permutation(len(clips))[:count]
         if len(order) < FEWEST:
             continue
         recordings = [said_in(corpus, clips[index]) for index in order]
         takes = hear_takes(ear, recordings, noise_of(corpus), rooms_of(corpus))
-        info = new_info(phrase, ways_of(phrase, lexicon), background)
+        info = new_info(phrase, ways[phrase], background)
         verifiers[phrase] = fit_verifier(info, background, takes).verifier
     return verifiers
 

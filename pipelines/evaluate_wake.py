@@ -16,8 +16,7 @@ from auricle.models.decoding.listening import fires_at
 from auricle.models.decoding.phrases import Array, PhraseSearch
 from auricle.models.decoding.second_look import SecondLook
 from auricle.models.decoding.verifier import Verifier
-from auricle.models.decoding.ways import ways_of
-from auricle.models.lexicon import Lexicon
+from auricle.models.decoding.ways import Ways
 from auricle.pipelines.acoustic_data import AcousticData
 from auricle.pipelines.corpus import Corpus
 from auricle.pipelines.evaluate_verifier import fit_split, verified_scores, without_split
@@ -32,6 +31,7 @@ SNR_DB = 10.0
 def evaluate_wake(
     path: Path,
     trials: Trials,
+    ways: Ways,
     corpus: Corpus | None,
     split: str,
     *,
@@ -43,6 +43,7 @@ def evaluate_wake(
     Args:
         path: the model.
         trials: what it hears.
+        ways: how each of the phrases may be said.
         corpus: where noise is, and recordings to fit verifiers to; None for neither.
         split: whose noise is added.
         peers: whether others hear the same audio, where they are installed.
@@ -56,12 +57,11 @@ def evaluate_wake(
 
     ear = Ear(path)
     background = load_background(path.with_suffix(SUFFIX), ear.digest)
-    verifiers = _fit(ear, corpus, background, trials, fit) if fit and corpus else {}
+    verifiers = _fit(ear, corpus, background, trials, ways, count=fit) if fit and corpus else {}
     if verifiers:
         trials = trials._replace(phrases=tuple(verifiers))
-    lexicon = Lexicon()
     frame = ear.spec.frame_samples
-    search = PhraseSearch([ways_of(text, lexicon) for text in trials.phrases], background.info.search)
+    search = PhraseSearch([ways[text] for text in trials.phrases], background.info.search)
     look = ear.second_look()
     fires = [fires_at(tail, PROMISED) for tail in background.tails(search)] if look else []
     names = [f"{path.stem}@{ear.digest}", *([f"{ear.second_path.name}@{ear.second_digest}"] if look else [])]
@@ -78,14 +78,14 @@ def evaluate_wake(
         if peers:
             by_detector |= peer_scores(samples.numpy(), trials.phrases, frame)
         detectors = {name: outcomes(values, trials, frame) for name, values in by_detector.items()}
-        promises = {"promise": keep_promise(heard, trials, background, frame, second_look=look)}
+        promises = {"promise": keep_promise(heard, trials, ways, background, frame, second_look=look)}
         if verifiers:
-            promises["fitted"] = keep_promise(heard, trials, background, frame, verifiers=verifiers)
+            promises["fitted"] = keep_promise(heard, trials, ways, background, frame, verifiers=verifiers)
         figures["conditions"][condition] = {
             "detectors": {name: outcome_table(found, groups) for name, found in detectors.items()},
             **{name: promise_table(promise, trials) for name, promise in promises.items()},
         }
-        figures["cost"] = search_cost(background, trials.phrases, heard.log_probs[0], ear.frame_s)
+        figures["cost"] = search_cost(background, search.phrases, heard.log_probs[0], ear.frame_s)
     figures |= {"phrases": list(trials.phrases), "hours": trials.hours, "learnt": learnt, "groups": groups}
     return figures
 
@@ -130,8 +130,11 @@ def grouped(phrases: Sequence[str], learnt: Mapping[str, int]) -> dict[str, tupl
     )
 
 
-def _fit(ear: Ear, corpus: Corpus, background: Background, trials: Trials, count: int) -> dict[str, Verifier]:
+def _fit(
+    ear: Ear, corpus: Corpus, background: Background, trials: Trials, ways: Ways, *, count: int
+) -> dict[str, Verifier]:
     """Verifiers of the phrases with recordings to fit to; speech to be judged on is not fitted to."""
     clips = [clip for name in POSITIVES for clip in corpus.clips(name, "train")]
     said = {phrase: [clip for clip in clips if text_of(clip) == phrase] for phrase in trials.phrases}
-    return fit_split(ear, corpus, without_split(background, trials.placed[0].note.split), said, count)
+    own = without_split(background, trials.placed[0].note.split)
+    return fit_split(ear, corpus, own, ways, said, count=count)

@@ -100,7 +100,11 @@ def _wilson(share: float, trials: float, z: float) -> Interval:
     return Interval(share, max(0.0, float(centre - half)), min(1.0, float(centre + half)))
 
 
-def share_by_block(right: Sequence[bool] | NDArray[np.bool_], blocks: Sequence[str]) -> Interval:
+def share_by_block(
+    right: Sequence[bool] | NDArray[np.bool_],
+    blocks: Sequence[str],
+    weights: NDArray[np.float64] | None = None,
+) -> Interval:
     """A share of trials of which those of one block (a speaker) are alike.
 
     Wilson's interval for as many trials as would tell as much if they were independent (Rao and Scott, 1992),
@@ -109,6 +113,7 @@ def share_by_block(right: Sequence[bool] | NDArray[np.bool_], blocks: Sequence[s
     Args:
         right: whether each trial counts, N of them.
         blocks: the block of each.
+        weights: what each counts for, `(N,)`; the same if None.
 
     Returns:
         Bounds are NaN where all trials are of one block, which tells nothing of others.
@@ -117,13 +122,15 @@ def share_by_block(right: Sequence[bool] | NDArray[np.bool_], blocks: Sequence[s
 
     if not len(right):
         return Interval(float("nan"), 0.0, 1.0)
-    hits, sizes = sums_by_block(blocks, right, np.ones(len(right)))
+    counts = np.ones(len(right)) if weights is None else weights
+    hits, sizes = sums_by_block(blocks, counts * np.asarray(right), counts)
     found = ratio(hits, sizes)
     if len(sizes) == 1:
         return found.interval()
-    alone = found.value * (1 - found.value) / len(right)
+    trials = float(counts.sum() ** 2 / np.square(counts).sum())  # of one weight, that would tell as much
+    alone = found.value * (1 - found.value) / trials
     effect = max(1.0, found.variance / alone) if alone > 0 else 1.0
-    return _wilson(found.value, len(right) / effect, float(t.ppf(0.975, found.freedom)))
+    return _wilson(found.value, trials / effect, float(t.ppf(0.975, found.freedom)))
 
 
 def sums_by_block(blocks: Sequence[str], *values: Any) -> list[NDArray[np.float64]]:

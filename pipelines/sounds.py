@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -47,25 +48,33 @@ def noise_source(clip: Clip) -> str:
     return parts[2] if clip.id.startswith("esc10-") and len(parts) > 2 else clip.id
 
 
+def _sources_of(part: str, sources: AbstractSet[str]) -> AbstractSet[str]:
+    """Those of some sources of noise that train or dev has; each has one at least, though there are few."""
+    drawn = {source: zlib.crc32(source.encode()) for source in sources}
+    if len(drawn) < 2:
+        return sources
+    dev = {source for source, number in drawn.items() if number % DEV_SOURCES == 0}
+    if not dev or dev == sources:
+        dev = {min(sources, key=lambda source: drawn[source])}
+    return dev if part == "dev" else sources - dev
+
+
 def noise_clips(corpus: Corpus, sets: Sequence[str], part: str, *, voices: bool = False) -> list[Clip]:
     """Lists noise, without what holds speech unless `voices`.
 
-    There is no dev split of noise: `part` "train" and "dev" share the train split, source by source. Of
-    "eval" those are left out that were cut from a recording of which another piece is in train.
+    There is no dev split of noise: `part` "train" and "dev" share the train split, source by source, or both
+    have the only source there is. Of "eval" those are left out that were cut from a recording of which
+    another piece is in train.
     """
     learnt = [clip for name in sets for clip in corpus.clips(name, "train")]
     if part == "eval":
         known = {noise_source(clip) for clip in learnt}
-        kept = [
-            clip for name in sets for clip in corpus.clips(name, "eval") if noise_source(clip) not in known
-        ]
-        learnt = []
+        heard = [clip for name in sets for clip in corpus.clips(name, "eval")]
+        kept = [clip for clip in heard if noise_source(clip) not in known]
     else:
-        kept = []
-    for clip in learnt:
-        is_dev = zlib.crc32(noise_source(clip).encode()) % DEV_SOURCES == 0
-        if is_dev == (part == "dev") and clip.id not in (MISLABELLED if voices else VOICES):
-            kept.append(clip)
+        usable = [clip for clip in learnt if clip.id not in (MISLABELLED if voices else VOICES)]
+        own = _sources_of(part, {noise_source(clip) for clip in usable})
+        kept = [clip for clip in usable if noise_source(clip) in own]
     if not kept:
         raise DataError(f"no {part} noise in {', '.join(sets)}: name sets of noise in data.noise.sets")
     return kept

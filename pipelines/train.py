@@ -23,7 +23,7 @@ from auricle.models.frontend import LogMel
 from auricle.models.network import Network, NetworkState
 from auricle.pipelines.acoustic_task import AcousticTask
 from auricle.pipelines.batches import Batch
-from auricle.pipelines.corpus import Corpus
+from auricle.pipelines.corpus import Corpus, recordings_digest
 from auricle.pipelines.criteria import PhoneTargets
 from auricle.pipelines.curves import RunLog, progress_bar
 from auricle.pipelines.optimisers import learning_rate, make_optimisers
@@ -103,6 +103,7 @@ class Trainer:
         self.frontend = LogMel(recipe.frontend)
         self.task: Task = task or TASKS[recipe.task](corpus, recipe, self.frontend)
         corpus.decode(self.task.clips)
+        self.recordings = recordings_digest(self.task.clips)
         self.audio = self.task.batches(recipe, corpus, self.device, loaders)
         shape = replace(recipe.network, labels=recipe.network.labels + self.task.extra_outputs)
         self.network = self.task.network(shape)
@@ -230,6 +231,7 @@ class Trainer:
             return
         checkpoint = {
             "recipe": as_table(self.recipe),
+            "recordings": self.recordings,
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
@@ -244,7 +246,7 @@ class Trainer:
         """Continues from the checkpoint in the folder, if there is one.
 
         Raises:
-            DataError: the checkpoint was made with another recipe.
+            DataError: the checkpoint was made with another recipe, or from other recordings.
         """
         path = self.folder / "last.pt"
         if not path.exists():
@@ -256,6 +258,12 @@ class Trainer:
             raise DataError(
                 f"{path} was made with another recipe ({_difference(made_with, self.recipe)}): "
                 "give the same settings, another --work folder, or --fresh to start over"
+            )
+        # Older checkpoints do not tell.
+        if checkpoint.get("recordings", self.recordings) != self.recordings:
+            raise DataError(
+                f"{path} learnt from other recordings than are there now: give --fresh to start over with "
+                "these, another --work folder, or the recordings that it had"
             )
         self.network.load_state_dict(checkpoint["network"])
         self.average.load_state_dict(checkpoint["average"])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from auricle.models.decoding.background import WINDOW_FRAMES
 from auricle.models.decoding.phrases import Array
 from auricle.pipelines.corpus import SAMPLE_RATE
-from auricle.pipelines.metrics import Interval, ratio, share_by_block, sums_by_block
+from auricle.pipelines.metrics import Interval, share_by_block
 from auricle.pipelines.report import plain
 from auricle.pipelines.wake_streams import GAP_SAMPLES
 from auricle.pipelines.wake_trials import LATE_SAMPLES, Trials, is_other_speech, text_of
@@ -86,8 +86,7 @@ def mean_misses(found: Iterable[Outcome], rate: float) -> Interval:
     missed = [outcome.missed(rate) for outcome in found]
     speakers = [speaker for outcome in found for speaker in outcome.speakers]
     weights = np.concatenate([np.full(len(rows), 1 / (len(missed) * len(rows))) for rows in missed])
-    parts, totals = sums_by_block(speakers, weights * np.concatenate(missed), weights)
-    return ratio(parts, totals).interval(least=0.0)
+    return share_by_block(np.concatenate(missed), speakers, weights)
 
 
 def outcome_table(found: Mapping[str, Outcome], groups: Mapping[str, Collection[str]]) -> dict[str, Any]:

@@ -12,12 +12,11 @@ import numpy as np
 
 from auricle.models.decoding.background import Background
 from auricle.models.decoding.listening import Wanted
-from auricle.models.decoding.phrases import Array
+from auricle.models.decoding.phrases import Array, Way
 from auricle.models.decoding.second_look import SecondLook
 from auricle.models.decoding.spotting import Spotter
 from auricle.models.decoding.verifier import Verifier
-from auricle.models.decoding.ways import ways_of
-from auricle.models.lexicon import Lexicon
+from auricle.models.decoding.ways import Ways
 from auricle.pipelines.corpus import SAMPLE_RATE
 from auricle.pipelines.metrics import Interval, rate_per_hour, share_by_block
 from auricle.pipelines.report import plain
@@ -55,6 +54,7 @@ class Promise(NamedTuple):
 def keep_promise(
     heard: Heard,
     trials: Trials,
+    ways: Ways,
     background: Background,
     frame_samples: int,
     *,
@@ -62,13 +62,9 @@ def keep_promise(
     second_look: SecondLook | None = None,
 ) -> Promise:
     """Runs the spotter over streams, with the verifiers of some phrases, or with the second pass."""
-    lexicon = Lexicon()
     refractory = round(REFRACTORY_S * SAMPLE_RATE)
     own = verifiers or {}
-    wanted = [
-        Wanted(ways_of(text, lexicon), PROMISED, refractory, verifier=own.get(text))
-        for text in trials.phrases
-    ]
+    wanted = [Wanted(ways[text], PROMISED, refractory, verifier=own.get(text)) for text in trials.phrases]
     spotter = Spotter(wanted, background, frame_samples, second_look)
     return _judged(_accepted(spotter, heard, frame_samples), trials)
 
@@ -111,10 +107,11 @@ def _judged(accepts: Sequence[Accept], trials: Trials) -> Promise:
     return Promise(misses, [false.count(number) for number in phrases], hours, delays)
 
 
-def search_cost(background: Background, phrases: Sequence[str], log_probs: Array, frame_s: float) -> float:
+def search_cost(
+    background: Background, phrases: Sequence[tuple[Way, ...]], log_probs: Array, frame_s: float
+) -> float:
     """CPU seconds of the search alone for each second of audio, of all phrases together."""
-    lexicon = Lexicon()
-    wanted = [Wanted(ways_of(text, lexicon), PROMISED, 0) for text in phrases]
+    wanted = [Wanted(phrase, PROMISED, 0) for phrase in phrases]
     spotter = Spotter(wanted, background, round(frame_s * SAMPLE_RATE))
     rows, state = log_probs[:TIMED_FRAMES], spotter.initial_state()
     begin = time.process_time()

@@ -12,10 +12,11 @@ from auricle.configs.errors import ConfigError, DataError
 from auricle.models.engine import TorchEngine
 from auricle.models.lexicon import Lexicon
 from auricle.models.phones import INDEX, PHONES
-from auricle.pipelines import evaluate_acoustic
-from auricle.pipelines.acoustic_data import plan_epoch
+from auricle.pipelines import alignment, evaluate_acoustic
+from auricle.pipelines.acoustic_data import list_utterances, plan_epoch
 from auricle.pipelines.acoustic_report import evaluate_acoustic as report
 from auricle.pipelines.acoustic_task import AcousticTask
+from auricle.pipelines.alignment import align_all, load_aligner
 from auricle.pipelines.corpus import Corpus
 from auricle.pipelines.recipe import Recipe, load_recipe
 from auricle.pipelines.release import write_model
@@ -134,6 +135,27 @@ def test_frame_targets_and_sequence_training_learn_too(
         losses = losses_of(run)
         assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:3]), criterion
     assert (tmp_path / "ce/work/alignments").is_dir()
+
+
+def test_what_is_said_otherwise_is_aligned_anew(
+    data: Path,
+    tmp_path: Path,
+    trained: tuple[Path, list[float], dict[str, float]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(alignment, "measure_delay", lambda *_: 0)  # from then on, all would be moved by it
+    corpus, chosen = Corpus(data, tmp_path), recipe()
+    aligner = load_aligner(str(trained[0]), torch.device("cpu"))
+    utterances = list_utterances(
+        corpus, ["talk"], "train", data=chosen.acoustic, lexicon=Lexicon(), frame_s=0.04
+    )
+    before = align_all(corpus, utterances, aligner, chosen.acoustic)
+    first = utterances[0]
+    changed = [first._replace(labels=first.labels[::-1]), *utterances[1:]]
+    after = align_all(corpus, changed, aligner, chosen.acoustic)
+    own = (first.clip.set, first.clip.id)
+    assert not np.array_equal(before.pop(own), after.pop(own))
+    assert all(np.array_equal(frames, after[place]) for place, frames in before.items())
 
 
 def test_the_teacher_hears_what_the_student_is_to_hear_through_noise(

@@ -303,3 +303,12 @@ def test_numbers_are_said_in_their_usual_ways() -> None:
         found = decode(posteriors(said, np.random.default_rng(0)), graph)
         assert found is not None
         assert found.slots == {"n": value}
+
+
+def test_numbers_of_a_list_keep_their_sign_and_their_point() -> None:
+    text = "intents: {X: {data: [{sentences: ['set it to {n}']}]}}\nlists: {n: {values: [-5, 5, 19.5, 25]}}"
+    graph = compile_text(text)
+    for said, value in {"minus five": -5, "five": 5, "nineteen point five": 19.5, "twenty five": 25}.items():
+        found = decode(posteriors(f"set it to {said}", np.random.default_rng(0)), graph)
+        assert found is not None
+        assert found.slots == {"n": value}

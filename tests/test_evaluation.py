@@ -98,6 +98,19 @@ def test_trials_of_speakers_that_do_not_differ_count_in_full() -> None:
     assert never.value == never.low == 0 and never.high > 0.05
 
 
+def test_trials_of_different_weights_count_as_what_they_tell() -> None:
+    """Few misses too: a mean of shares of which none, or one in two hundred, was missed is not known well."""
+    weights = np.repeat([1 / 50, 1 / 10], [50, 10])
+    names = [str(number) for number in range(60)]
+    never = share_by_block([False] * 60, names, weights)
+    assert never.value == never.low == 0 and never.high > 0.08  # as of 33 trials; 60 would say 0.06
+    rng, inside = np.random.default_rng(5), 0
+    for _ in range(300):
+        found = share_by_block(rng.random(60) < 0.03, names, weights)
+        inside += found.low <= 0.03 <= found.high
+    assert inside / 300 > 0.92
+
+
 def test_one_speaker_tells_nothing_of_others() -> None:
     one = share_by_block([True, False, True], ["ann"] * 3)
     assert str(one) == "0.6667" and percent(one) == "66.7" and np.isnan(one.high)
@@ -122,6 +135,19 @@ def test_noise_to_judge_by_was_never_learnt(tmp_path: Path) -> None:
         (tmp_path / "noise" / f"{split}.jsonl").write_text("\n".join(lines))
     corpus = Corpus(tmp_path, tmp_path, allow_eval=True)
     assert [clip.id for clip in noise_clips(corpus, ["noise"], "eval")] == ["esc10-1-888-A"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 6, 40])
+def test_few_noises_are_shared_between_train_and_dev(tmp_path: Path, count: int) -> None:
+    (tmp_path / "noise").mkdir()
+    for take in range(8):
+        names = [f"fan {take} {number}" for number in range(count)]
+        lines = [json.dumps({"id": name, "file": "a", "start": 0, "duration": 1}) for name in names]
+        (tmp_path / "noise" / "train.jsonl").write_text("\n".join(lines))
+        corpus = Corpus(tmp_path, tmp_path)
+        train, dev = ({clip.id for clip in noise_clips(corpus, ["noise"], part)} for part in ("train", "dev"))
+        assert train and dev and train | dev == set(names)
+        assert count == 1 or not train & dev
 
 
 def test_smoothing_is_causal() -> None:

@@ -31,6 +31,8 @@ def test_words_have_all_their_pronunciations_without_stress() -> None:
         ("well-known café", "well known cafe"),
         ("room 1207, 007", "room one thousand two hundred seven zero zero seven"),
         ("It\u2019s 40", "it's forty"),
+        ("-5, (-2.05) or 19.5", "minus five minus two point zero five or nineteen point five"),
+        ("1,250,000 of 3-5,17", "one million two hundred fifty thousand of three five seventeen"),
     ],
 )
 def test_text_becomes_words(text: str, words: str) -> None:

@@ -1,6 +1,7 @@
 """Endless streams and the training loop, on a made-up data folder."""
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -186,6 +187,18 @@ def test_resuming_with_another_recipe_is_refused(data: Path, tmp_path: Path) -> 
     changed = trainer(data, tmp_path, load_recipe("vad", (*VAD, "training.steps=2")))
     with pytest.raises(DataError, match=r"training\.steps: 1 then, 2 now"):
         changed.resume()
+
+
+def test_resuming_with_other_recordings_is_refused(data: Path, tmp_path: Path) -> None:
+    """What a run learnt from would not be what its record tells."""
+    own = shutil.copytree(data, tmp_path / "data")
+    recipe = load_recipe("vad", (*VAD, "training.steps=1"))
+    trainer(own, tmp_path, recipe).run()
+    assert trainer(own, tmp_path, recipe).resume()
+    manifest = own / "talk" / "train.jsonl"
+    manifest.write_text("".join(manifest.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(DataError, match=r"learnt from other recordings .* --fresh"):
+        trainer(own, tmp_path, recipe).resume()
 
 
 def test_the_model_file_carries_its_record(data: Path, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from auricle.models.decoding.verifier import (
     load_verifier,
     scaled,
 )
+from auricle.models.decoding.ways import ways_of
 from auricle.models.engine import ModelInfo
 from auricle.models.frontend import FrontendConfig
 from auricle.models.lexicon import Lexicon
@@ -264,6 +265,11 @@ def test_the_command_fits_to_real_recordings(
     assert "8 recordings" in capsys.readouterr().out
     info = load_verifier(out).info
     assert info.phrase == "happy" and info.record["recordings"] == 8
+    config = tmp_path / "my.toml"
+    config.write_text('[[wake]]\nphrase = "happy"\npronunciations = ["HH AE P AH"]\n')
+    own = ["--out", str(out), "--config", str(config)]
+    assert cli.main(["train", "wake", "happy", *folders, *own]) == 0
+    assert load_verifier(out).info.ways == ways_of("happy", Lexicon(), ["HH AE P AH"])
 
 
 def test_frames_are_kept_only_for_verifiers_and_a_new_one_starts_with_silence() -> None:

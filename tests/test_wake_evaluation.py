@@ -37,6 +37,7 @@ from auricle.pipelines.wake_tune import (
 
 FRAME = 640
 LEXICON = Lexicon()
+WAYS = {text: ways_of(text, LEXICON) for text in ("alpha", "beta")}
 INFO = BackgroundInfo("cafe0123", 1.0, 0.04, PhraseSearchSettings())
 
 
@@ -87,7 +88,7 @@ def test_the_promise_counts_hits_once_and_where_they_belong() -> None:
     for stream, begin, text in ((0, 100, "alpha"), (1, 300, "beta"), (1, 700, "beta")):
         rows = ideal(ways_of(text, LEXICON)[0])[12:]
         heard[stream, begin : begin + len(rows)] = rows
-    promise = keep_promise(Heard(heard, None), trials(1000), background, FRAME)
+    promise = keep_promise(Heard(heard, None), trials(1000), WAYS, background, FRAME)
     assert [missed.value for missed in promise.misses] == [0.5, 0.0]
     assert promise.false_accepts == [0, 1]
 

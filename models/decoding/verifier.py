@@ -127,7 +127,7 @@ class Verifier:
         Raises:
             ModelError: it was fitted to those; the message says what to do.
         """
-        remedy = f'fit it again with `auricle train wake "{self.info.phrase}" --recordings DIR`'
+        remedy = f'fit it again with `auricle train wake "{self.info.phrase}" --recordings DIR --config F`'
         if self.info.model != model:
             raise ModelError(
                 f"the verifier of '{self.info.phrase}' was fitted to the acoustic model {self.info.model}, "

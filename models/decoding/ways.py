@@ -1,6 +1,6 @@
 """How a phrase may be said, as chains of labels for the search."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice, product
 
 from auricle.configs.errors import ConfigError, DataError
@@ -8,6 +8,8 @@ from auricle.models.decoding.phrases import Way
 from auricle.models.lexicon import Lexicon, normalise
 from auricle.models.phones import INDEX
 
+Ways = Mapping[str, tuple[Way, ...]]
+"""How each of some phrases may be said."""
 MOST_WAYS = 8
 """A phrase of many words with several pronunciations each is searched in so many ways, most usual first."""
 

@@ -3,11 +3,13 @@
 import argparse
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from auricle.configs.settings import Settings
+    from auricle.models.decoding.ways import Ways
     from auricle.pipelines.corpus import Corpus
     from auricle.pipelines.sounds import NoisePlanner
 
@@ -68,6 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     decoded = parser.add_argument_group(f"for {', '.join(JUDGES)}")
     decoded.add_argument("--most", type=int, default=0, metavar="N", help="recordings of each set at most")
+    decoded.add_argument(
+        "--config", metavar="F", help="a configuration: its models, and its pronunciations of wake phrases"
+    )
     decoded.add_argument(
         "--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="change a setting"
     )
@@ -183,18 +188,29 @@ def _judge_wake(args: argparse.Namespace) -> None:
     from auricle.pipelines.wake_report import draw_wake, wake_text
     from auricle.pipelines.wake_trials import lay_recorded, lay_trials
 
-    acoustic = load(None, args.settings).acoustic
-    path = find_model(acoustic.model, acoustic.cell)
+    settings = load(args.config, args.settings)
+    path = find_model(settings.acoustic.model, settings.acoustic.cell)
     corpus = _open_for_noise(args)
     if args.manifest:
         trials = lay_recorded(read_recorded(args.manifest, args.work), args.most)
     else:
         trials = lay_trials(_open(args), args.split, args.most)
-    found = evaluate_wake(path, trials, corpus, args.split, peers=not args.alone, fit=args.fit)
+    ways = _ways(trials.phrases, settings)
+    found = evaluate_wake(path, trials, ways, corpus, args.split, peers=not args.alone, fit=args.fit)
     figures = {"split": _judged(args), **found}
     _report(args, "wake", wake_text(figures), figures)
     if args.out:
         draw_wake(figures, args.out / f"wake-{_judged(args)}.png")
+
+
+def _ways(phrases: Sequence[str], settings: "Settings") -> "Ways":
+    """How phrases may be said, as the daemon would have it of this configuration."""
+    from auricle.models.decoding.ways import ways_of
+    from auricle.models.lexicon import Lexicon
+
+    lexicon = Lexicon.of_user(settings.acoustic.lexicon)
+    own = {entry.phrase.lower(): entry.pronunciations for entry in settings.wake}
+    return {text: ways_of(text, lexicon, own.get(text.lower(), ())) for text in phrases}
 
 
 def _judge_commands(args: argparse.Namespace) -> None:
@@ -255,7 +271,8 @@ def _judged(args: argparse.Namespace) -> str:
 
 
 def _options(args: argparse.Namespace) -> list[str]:
-    return [word for setting in args.settings for word in ("--set", setting)]
+    config = ["--config", args.config] if args.config else []
+    return config + [word for setting in args.settings for word in ("--set", setting)]
 
 
 def _report(args: argparse.Namespace, name: str, text: str, figures: Any) -> None:

@@ -38,7 +38,8 @@ of the dev and eval manifests gets into it. --out NAME.arpa.gz writes ARPA, NAME
 
 A verifier of a wake phrase is fitted to your recordings of it (eight or more, the phrase once in each) in a
 minute or so, on top of the acoustic model; --talk brings speech of yours without the phrase, --data recorded
-noise and rooms. You are told how many recordings the search alone misses and, not learnt from, the verifier:
+noise and rooms, --config the pronunciations of your configuration, if it has any for the phrase. You are
+told how many recordings the search alone misses and, not learnt from, the verifier:
 
   auricle train wake "hey auricle" --recordings mine/ --out hey-auricle.safetensors
 """
@@ -64,6 +65,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipe", type=Path, help="a recipe file, or the name of a shipped recipe")
     parser.add_argument(
         "--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="change a setting"
+    )
+    parser.add_argument(
+        "--config", metavar="F", help="a configuration: its acoustic model, its pronunciations (wake only)"
     )
     parser.add_argument("--minutes", type=float, help="stop at a checkpoint after so many minutes")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch (default 1)")
@@ -202,7 +206,7 @@ def _train_wake(args: argparse.Namespace) -> int:
         raise ConfigError("expected --recordings DIR with `train wake`: a folder of recordings of the phrase")
     torch.set_num_threads(args.threads)
     corpus = Corpus(args.data or args.recordings, args.work)
-    settings = load(None, args.settings)
+    settings = load(args.config, args.settings)
     out = args.out or Path("-".join(args.phrase.lower().split()) + ".safetensors")
     fitted = fit_own(args.phrase, settings, args.recordings, args.talk, corpus)
     checksum = fitted.verifier.save(out)
