@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from auricle.configs.paths import cache_dir
 from auricle.configs.section import samples
 from auricle.configs.settings import CommandSettings, Settings
 from auricle.daemon import event_data
-from auricle.daemon.detectors import Draft, check_phones
+from auricle.daemon.detectors import Detector, Draft, check_phones
 from auricle.daemon.endpoint import Endpoint, EndpointRules, Progress
 from auricle.daemon.utterance import (
     TAIL_SAMPLES,
@@ -23,7 +24,7 @@ from auricle.daemon.utterance import (
     UtteranceDetector,
     history_samples,
 )
-from auricle.daemon.watched import stamp_of
+from auricle.daemon.watched import WatchedFile
 
 if TYPE_CHECKING:
     from auricle.models.decoding.graph import CommandGraph
@@ -42,7 +43,7 @@ WAKE_DELAY_MS = 1500
 
 
 class Grammar:
-    """A compiled grammar, compiled again in the background when its file changes."""
+    """A compiled grammar, compiled again in a thread of its own when its file has changed."""
 
     def __init__(self, path: Path, cache_folder: Path | None = None, lexicon: str = "") -> None:
         """Compiles the file.
@@ -56,30 +57,37 @@ class Grammar:
             ConfigError: something is wrong with it, or the pronunciations cannot be read.
         """
         self.path, self._cache_folder, self._lexicon = path, cache_folder, lexicon
-        self._stamp = stamp_of(path)
+        self._file = WatchedFile(path)
         self._graph = self._compile()
         self._thread: threading.Thread | None = None
-        self._reloads = 0
+        self._found: CommandGraph | AuricleError | None = None
 
     def current(self) -> "CommandGraph":
-        """The newest grammar that could be compiled; never waits."""
-        if (stamp := stamp_of(self.path)) != self._stamp:
-            self._stamp = stamp
-            self.reload()
+        """The newest grammar that could be compiled."""
         return self._graph
 
-    def reload(self) -> None:
-        """Compiles the file in the background; until that is done, and if it fails, all stays as it is."""
-        self._reloads += 1
-        self._thread = threading.Thread(
-            target=self._replace, args=(self._reloads,), name="grammar", daemon=True
-        )
-        self._thread.start()
+    def poll(self) -> AuricleError | None:
+        """Does what is due, between two chunks; never waits.
 
-    def join(self) -> None:
-        """Waits until a grammar that is being compiled is in use."""
-        if self._thread is not None:
-            self._thread.join()
+        Returns:
+            Why a changed grammar is not used, once for each change.
+        """
+        if self._thread is None:
+            if self._file.has_changed():
+                self._thread = threading.Thread(target=self._prepare, name="grammar", daemon=True)
+                self._thread.start()
+            return None
+        if self._thread.is_alive():
+            return None
+        self._thread = None
+        found, self._found = self._found, None
+        if isinstance(found, AuricleError):
+            logger.error("the grammar stays as it was: %s", found)
+            return found
+        if found is not None:
+            self._graph = found
+            logger.info("%s is in use: %d states", self.path, len(found.labels))
+        return None
 
     def _compile(self) -> "CommandGraph":
         from auricle.models.decoding.graph import compile_grammar
@@ -87,19 +95,15 @@ class Grammar:
 
         return compile_grammar(self.path, Lexicon.of_user(self._lexicon), self._cache_folder)
 
-    def _replace(self, number: int) -> None:
+    def _prepare(self) -> None:
+        """The slow part."""
         try:
-            graph = self._compile()
+            self._found = self._compile()
         except AuricleError as error:
-            logger.error("the grammar stays as it was: %s", error)
-            return
-        except Exception:  # whatever it is, the daemon goes on with the grammar it has
-            logger.exception("the grammar stays as it was")
-            return
-        if number != self._reloads:  # the file has changed again: a quicker reading may be done already
-            return
-        self._graph = graph
-        logger.info("%s is in use: %d states", self.path, len(self._graph.labels))
+            self._found = error
+        except Exception as error:  # whatever it is, the daemon goes on with the grammar it has
+            logger.exception("the grammar could not be read again")
+            self._found = AuricleError(f"{self.path}: cannot be read again: {error!r}; see the log")
 
 
 class CommandDecoder:
@@ -218,3 +222,9 @@ def command_detector(
         window_samples=samples(commands.window_ms) if commands.after_wake else None,
         look_again=look_again,
     )
+
+
+def grammars(detectors: Sequence[Detector]) -> list[Grammar]:
+    """Those that the detectors go by: they are to be polled while streams run."""
+    decoders = [one.decoder for one in detectors if isinstance(one, UtteranceDetector)]
+    return [decoder.grammar for decoder in decoders if isinstance(decoder, CommandDecoder)]

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from auricle.configs.errors import AuricleError
@@ -10,7 +11,7 @@ from auricle.configs.settings import StreamSettings
 from auricle.daemon import event_data
 from auricle.daemon.events import SAMPLE_RATE
 from auricle.daemon.latency import StreamLatency
-from auricle.daemon.sources.base import Source
+from auricle.daemon.sources.base import Source, SourceNotice
 from auricle.daemon.stream import ChunkRecord, Shared, StreamPipeline
 from auricle.daemon.timeline import CaptureClock, to_model_rate
 
@@ -42,6 +43,7 @@ class LiveStream:
         self._settings, self._shared, self._trace = settings, shared, trace
         self._pipeline: StreamPipeline | None = None
         self._early: list[tuple[str, dict[str, Any]]] = []
+        self._held: deque[SourceNotice] = deque()  # the end of the source, and what it told after that
         self._lost_seen = 0
         self._failure: AuricleError | None = None
         self.over = False
@@ -80,9 +82,28 @@ class LiveStream:
         return False
 
     def poll(self, now_ns: int) -> None:
-        """Publishes what the source has to tell."""
-        for notice in self.source.poll(now_ns):
-            self.announce(notice.kind, notice.data())
+        """Publishes what the source has to tell; its end waits until its audio is through, see `close`.
+
+        Programs stop listening at `ended`, and what a source gave up with comes before that.
+        """
+        self._held += self.source.poll(now_ns)
+        while self._held and not self._is_last(self._held[0]):
+            self._tell(self._held.popleft())
+
+    def _is_last(self, notice: SourceNotice) -> bool:
+        """Whether the source says that it has ended, or why it has given up."""
+        if notice.kind == "error":
+            return self.source.error is not None and notice.detail == str(self.source.error)
+        return notice.state == "ended"
+
+    def _tell(self, notice: SourceNotice) -> None:
+        self.announce(notice.kind, notice.data())
+
+    def _tell_all(self) -> None:
+        """Publishes what the source has to tell, its end included: nothing of it follows."""
+        self._held += self.source.poll(time.monotonic_ns())
+        while self._held:
+            self._tell(self._held.popleft())
 
     def announce(self, event_type: str, data: dict[str, Any]) -> None:
         """Publishes an event at the stream's present position; before the rate is known, it waits."""
@@ -97,14 +118,14 @@ class LiveStream:
             self.announce("latency", self.latency.report())
 
     def close(self) -> None:
-        """Decides what is still open and tells the last latencies."""
+        """Decides what is still open, tells of the source's end and the last latencies."""
         if self.over:
             return
         self.over = True
         if self._pipeline is None:
             self._pipeline = self._open(self.source.native_rate or SAMPLE_RATE)
         self._pipeline.finish()
-        self.poll(time.monotonic_ns())
+        self._tell_all()
         self.report()
 
     def fail(self, error: Exception) -> None:
@@ -121,6 +142,7 @@ class LiveStream:
                 self._open(SAMPLE_RATE)
         self.announce("error", event_data.error(code, str(error), "see the log; the other streams go on"))
         self.source.stop()
+        self._tell_all()
 
     def _open(self, native_rate: int) -> StreamPipeline:
         """Builds the pipeline, and publishes what was announced before the rate was known."""

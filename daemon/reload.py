@@ -6,25 +6,21 @@ what came of it is put in use by the engine loop, between two chunks.
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from auricle.configs.errors import AuricleError, ConfigError
 from auricle.configs.settings import Settings
 from auricle.daemon.detectors import Detector
-from auricle.daemon.watched import Stamp, stamp_of
+from auricle.daemon.watched import WatchedFile
 
 if TYPE_CHECKING:
     from auricle.daemon.wake import Phrases
 
 logger = logging.getLogger(__name__)
-
-QUIET_S: Final = 0.3
-"""A file is read once it has not changed for so long: editors write in several steps."""
 
 
 class Origin:
@@ -38,11 +34,7 @@ class Origin:
             path: file to be read again when it changes; None to wait until asked.
         """
         self.read, self.path = read, path
-        self.stamp = self.look()
-
-    def look(self) -> Stamp | None:
-        """How the file is now."""
-        return None if self.path is None else stamp_of(self.path)
+        self.file = WatchedFile(path)
 
 
 class Reloader:
@@ -63,8 +55,6 @@ class Reloader:
         self._asked = False
         self._thread: threading.Thread | None = None
         self._found: tuple[Settings, Phrases | None] | AuricleError | None = None
-        self._stamp = self._newest = origin.stamp if origin is not None else None
-        self._newest_s = 0.0
 
     @property
     def phrases(self) -> list[str]:
@@ -82,7 +72,7 @@ class Reloader:
             Whether other phrases are in use now, or why a changed configuration is not.
         """
         if self._thread is None:
-            if self._origin is not None and self._is_due(self._origin.look()):
+            if self._origin is not None and self._is_due(self._origin.file):
                 self._thread = threading.Thread(target=self._prepare, name="reload", daemon=True)
                 self._thread.start()
             return False
@@ -95,14 +85,12 @@ class Reloader:
             return found
         return found is not None and self._use(*found)
 
-    def _is_due(self, stamp: Stamp | None) -> bool:
+    def _is_due(self, file: WatchedFile) -> bool:
         """Whether it was asked for, or the file has changed and is quiet now."""
-        if stamp != self._newest:
-            self._newest, self._newest_s = stamp, time.monotonic()
-        changed = stamp is not None and stamp != self._stamp
-        if not self._asked and not (changed and time.monotonic() - self._newest_s >= QUIET_S):
-            return False
-        self._asked, self._stamp = False, stamp
+        if not self._asked:
+            return file.has_changed()
+        self._asked = False
+        file.take()
         return True
 
     def _prepare(self) -> None:

@@ -97,7 +97,9 @@ def _without_scores(value: Any, scores: list[float]) -> Any:
 
 def check_posteriors(path: Path, model: "ModelInfo", settings: Settings, engine: "Engine") -> Check:
     """Compares a model's posteriors at all chunk sizes with those of the file in one piece."""
-    whole_ms = -(-round(1000 * probe(path).frames / probe(path).rate) // 10) * 10 + 1000
+    rate = probe(path).rate
+    frames = sum(len(block) for block in read_blocks(path, rate))  # a header may not tell, or estimate
+    whole_ms = -(-round(1000 * frames / rate) // 10) * 10 + 1000
     highpass_hz = settings.pipeline.highpass_hz
     _, expected = file_posteriors(path, model, engine, highpass_hz, whole_ms)
     worst = 0.0

@@ -17,6 +17,7 @@ from auricle.configs.settings import Settings, StreamSettings
 from auricle.daemon import event_data
 from auricle.daemon.bus import Publisher
 from auricle.daemon.clips import ClipWriter
+from auricle.daemon.command_decoder import grammars
 from auricle.daemon.detectors import build_detectors
 from auricle.daemon.events import DAEMON_STREAM, SAMPLE_RATE, Event, Sequencer
 from auricle.daemon.ingress_server import IngressServer
@@ -90,6 +91,7 @@ class Daemon:
         clips = ClipWriter(settings.clips) if settings.clips.folder else None
         self._shared = Shared(settings, engine, detectors, sink, Sequencer(), clips)
         self._reloader = Reloader(settings, origin, detectors)
+        self._grammars = grammars(detectors)
         self._timers = [
             Timer(_POLL_S, self._poll),
             Timer(settings.latency.interval_s, self._report),
@@ -274,13 +276,19 @@ class Daemon:
         for live in self._streams:
             live.poll(now_ns)
         self._tell_trace_error()
+        for grammar in self._grammars:
+            self._tell_error(grammar.poll())
         if isinstance(changed := self._reloader.poll(), AuricleError):
-            self._announce("error", event_data.error(changed.code, str(changed)))
+            self._tell_error(changed)
         elif changed:
             self._status("running")
 
     def _tell_trace_error(self) -> None:
-        if self._trace is not None and (error := self._trace.take_error()):
+        if self._trace is not None:
+            self._tell_error(self._trace.take_error())
+
+    def _tell_error(self, error: AuricleError | None) -> None:
+        if error is not None:
             self._announce("error", event_data.error(error.code, str(error)))
 
     def _report(self) -> None:

@@ -269,6 +269,16 @@ def test_a_file_at_a_useless_rate_is_named(tmp_path: Path, capsys: pytest.Captur
     assert "slow.wav: expected a rate from 4000 to 384000 Hz, got 1000; resample it" in err
 
 
+def test_a_file_that_cannot_be_looked_at_leaves_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soundfile.write(tmp_path / "quiet.wav", np.zeros(2000), 16_000)
+    wrong, right = str(tmp_path / ("a" * 300)), str(tmp_path / "quiet.wav")
+    assert cli.main(["stream", "--config", "vad", wrong, right]) == 1
+    err = capsys.readouterr().err
+    assert "File name too long" in err and f"{right}: 0.1 s, no speech" in err
+
+
 @pytest.mark.parametrize(
     ("setting", "said"),
     [

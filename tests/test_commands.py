@@ -2,6 +2,7 @@
 
 import json
 import textwrap
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,17 +13,18 @@ import pytest
 from jsonschema import Draft202012Validator
 from tone_engine import ACOUSTIC, RATE, ToneEngine, hush, speak
 
-from auricle.configs.errors import ConfigError, ModelError
+from auricle.configs.errors import AuricleError, ConfigError, ModelError
 from auricle.configs.grammars import find_grammar
 from auricle.configs.loader import load
 from auricle.configs.settings import CommandSettings, Settings
-from auricle.daemon import event_data
-from auricle.daemon.bus import RecordingPublisher
-from auricle.daemon.command_decoder import CommandDecoder, Grammar, command_detector
+from auricle.daemon import event_data, watched
+from auricle.daemon.bus import Publisher, RecordingPublisher
+from auricle.daemon.command_decoder import CommandDecoder, Grammar, command_detector, grammars
 from auricle.daemon.detectors import Draft, VadDetector, build_detectors
-from auricle.daemon.events import Event, Sequencer
+from auricle.daemon.events import DAEMON_STREAM, Event, Sequencer
 from auricle.daemon.offline import stream_blocks
 from auricle.daemon.selftest import same_event
+from auricle.daemon.service import Daemon
 from auricle.daemon.stream import Shared
 from auricle.models.engine import ModelInfo
 
@@ -192,23 +194,85 @@ def test_the_window_closes(engine: ToneEngine, grammar: Path) -> None:
         assert len(commands(events)) == wanted
 
 
-def test_a_changed_grammar_is_used_from_the_next_utterance_on(engine: ToneEngine, grammar: Path) -> None:
+def outcome(source: Grammar) -> AuricleError | None:
+    """Polls until another grammar is in use, or an error says why not."""
+    before, deadline = source.current(), time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if (error := source.poll()) is not None or source.current() is not before:
+            return error
+        time.sleep(0.005)
+    raise AssertionError("nothing came")
+
+
+def idle(source: Grammar) -> None:
+    """Polls for a while in which nothing may happen."""
+    before = source.current()
+    for _ in range(20):
+        assert source.poll() is None and source.current() is before
+        time.sleep(0.005)
+
+
+def test_a_changed_grammar_is_used_from_the_next_utterance_on(
+    grammar: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(watched, "QUIET_S", 0.02)
     source = Grammar(grammar)
     decoder = CommandDecoder(ACOUSTIC, CommandSettings(), source)
     under_way = decoder.begin()
     grammar.write_text(GRAMMAR.replace("garage", "cellar"))
-    decoder.begin()  # sees that the file has changed
-    source.join()
+    assert outcome(source) is None
     assert "cellar" in decoder.begin().graph.vocabulary
     assert "garage" in under_way.graph.vocabulary
     grammar.write_text("intents: [")
-    decoder.begin()
-    source.join()
-    assert "cellar" in decoder.begin().graph.vocabulary
+    assert "not valid YAML" in str(outcome(source)) and "stays as it was" in caplog.text
+    idle(source)  # told once
     grammar.unlink()
-    decoder.begin()
-    source.join()
+    idle(source)
     assert "cellar" in decoder.begin().graph.vocabulary
+    grammar.write_text(GRAMMAR)
+    assert outcome(source) is None
+    assert "garage" in decoder.begin().graph.vocabulary
+
+
+def test_a_grammar_that_is_being_written_is_left_alone(
+    grammar: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watched, "QUIET_S", 60.0)
+    source = Grammar(grammar)
+    grammar.write_text("intents: [")
+    idle(source)
+    monkeypatch.setattr(watched, "QUIET_S", 0.02)
+    grammar.write_text(GRAMMAR.replace("garage", "cellar"))
+    assert outcome(source) is None
+
+
+def test_a_running_daemon_looks_at_its_grammar_and_tells_what_is_wrong(
+    engine: ToneEngine, grammar: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without an utterance, too: the first one after the change is searched for what it says now."""
+    monkeypatch.setattr(watched, "QUIET_S", 0.02)
+    settings = configured(grammar, f'ingress.endpoint="ipc://{grammar.parent}/i.ipc"', "streams={}")
+    with Publisher([f"ipc://{grammar.parent}/e.ipc"]) as publisher:
+        sink = RecordingPublisher()
+        monkeypatch.setattr(publisher, "publish", sink.publish)
+        daemon = Daemon(settings, engine, publisher)
+        (source,) = grammars(daemon._shared.detectors)
+
+        def until(done: Callable[[], object]) -> None:
+            deadline = time.monotonic() + 30
+            while not done():
+                assert time.monotonic() < deadline
+                daemon._poll()
+                time.sleep(0.005)
+
+        grammar.write_text("intents: [")
+        until(lambda: sink.events)
+        grammar.write_text(GRAMMAR.replace("garage", "cellar"))
+        until(lambda: "cellar" in source.current().vocabulary)
+        daemon.shutdown()
+    (error,) = [event for event in sink.events if event.type == "error"]
+    assert (error.stream, error.data["code"]) == (DAEMON_STREAM, "config")
+    assert str(grammar) in error.data["message"]
 
 
 def test_mistakes_in_the_settings_are_named(engine: ToneEngine, grammar: Path) -> None:

@@ -17,7 +17,7 @@ from tone_engine import ACOUSTIC, RATE, ToneEngine, speak
 from auricle.configs.errors import AuricleError, ConfigError
 from auricle.configs.loader import load
 from auricle.configs.settings import Settings, StreamSettings
-from auricle.daemon import reload, service, wake
+from auricle.daemon import service, wake, watched
 from auricle.daemon.bus import RecordingPublisher
 from auricle.daemon.client import Subscriber
 from auricle.daemon.commands import run as run_command
@@ -44,7 +44,7 @@ def _engine() -> ToneEngine:
 @pytest.fixture(name="config")
 def _config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "none"))
-    monkeypatch.setattr(reload, "QUIET_S", 0.02)
+    monkeypatch.setattr(watched, "QUIET_S", 0.02)
     path = tmp_path / "my.toml"
     path.write_text(QUIET + MARVIN)
     return path

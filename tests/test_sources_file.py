@@ -2,7 +2,10 @@
 
 import itertools
 import os
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +13,12 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tone_engine import ACOUSTIC, ToneEngine
 
 from auricle.configs.errors import FormatError
+from auricle.configs.loader import load
 from auricle.daemon.ring import FloatArray, Span
+from auricle.daemon.selftest import check_posteriors
 from auricle.daemon.sources.file import FileSource, probe, read_blocks
 
 RATE = 16000
@@ -25,6 +31,17 @@ def tone(count: int, channels: int = 1) -> FloatArray:
 
 def write(path: Path, samples: FloatArray, rate: int = RATE, subtype: str | None = None) -> Path:
     soundfile.write(path, samples, rate, subtype=subtype)
+    return path
+
+
+def piped(path: Path, count: int) -> Path:
+    """A flac of so many samples as an encoder leaves it that cannot go back and fill in their number."""
+    content = bytearray(write(path, tone(max(count, 1))).read_bytes())
+    content[21] &= 0xF0  # the upper 4 of its 36 bits
+    content[22:26] = bytes(4)
+    if count == 0:
+        content = content[: content.index(b"\xff\xf8")]  # where the first frame begins
+    path.write_bytes(content)
     return path
 
 
@@ -138,6 +155,33 @@ def test_a_loop_goes_on_until_stopped(tmp_path: Path) -> None:
     assert source.finished
 
 
+def test_a_flac_of_unknown_length_is_read_to_its_end_and_looped(tmp_path: Path) -> None:
+    path = piped(tmp_path / "a.flac", 5000)
+    assert probe(path).frames is None
+    np.testing.assert_allclose(np.concatenate(list(read_blocks(path, 777))), tone(5000)[:, 0], atol=1e-4)
+    source = FileSource("notes", [path], pace="full", loop=True)
+    source.start()
+    count, give_up = 0, time.monotonic() + 10
+    while count < 12_000 and time.monotonic() < give_up:
+        span = source.ring.read(1000)
+        count += len(span.samples) if span else 0
+    source.stop()
+    assert count >= 12_000 and source.error is None
+
+
+def test_the_selftest_takes_a_file_of_unknown_length(tmp_path: Path) -> None:
+    path = piped(tmp_path / "a.flac", 5000)
+    assert check_posteriors(path, ACOUSTIC, load("vad"), ToneEngine()).passed
+
+
+def test_a_loop_of_nothing_ends(tmp_path: Path) -> None:
+    source = FileSource("notes", [piped(tmp_path / "a.flac", 0)], pace="full", loop=True)
+    source.start()
+    assert drain(source) == []
+    source.stop()
+    assert "without a single sample" in str(source.error)
+
+
 def test_a_wrong_declared_rate_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="expected 44100 Hz as declared, got 16000 Hz; set rate = 0"):
         FileSource("notes", [write(tmp_path / "a.wav", tone(10))], rate=44100)
@@ -178,6 +222,55 @@ def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
 def test_a_file_without_samples_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="without a single sample"):
         probe(write(tmp_path / "a.wav", tone(0)))
+
+
+def test_what_broke_off_is_told_from_what_is_no_audio(tmp_path: Path) -> None:
+    content = write(tmp_path / "a.ogg", tone(40_000)).read_bytes()
+    (tmp_path / "a.ogg").write_bytes(content[:4000])
+    with pytest.raises(FormatError, match=r"OGG.* without a single sample.*it was cut short"):
+        probe(tmp_path / "a.ogg")
+    soundfile.write(tmp_path / "b.ogg", tone(40_000), RATE, format="OGG", subtype="OPUS")
+    (tmp_path / "b.ogg").write_bytes((tmp_path / "b.ogg").read_bytes()[:500])
+    with pytest.raises(FormatError, match="cut short before its audio, or corrupt"):
+        probe(tmp_path / "b.ogg")
+    content = write(tmp_path / "c.wav", tone(8000)).read_bytes()
+    (tmp_path / "c.wav").write_bytes(content[:40] + bytes(4) + content[44:])
+    with pytest.raises(FormatError, match=r"says its header.*sox --ignore-length c\.wav"):
+        probe(tmp_path / "c.wav")
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """As one who may not read everything, which root may."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65_534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+def test_what_may_not_be_read_says_so() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        path, folder = write(Path(name) / "a.wav", tone(10)), Path(name) / "closed"
+        folder.mkdir()
+        write(folder / "b.wav", tone(10))
+        path.chmod(0)
+        folder.chmod(0)
+        with as_nobody():
+            for closed in (path, folder / "b.wav"):
+                with pytest.raises(FormatError, match=f"{closed.name}: .*may be read.*owner and mode"):
+                    probe(closed)
+        folder.chmod(0o700)
+
+
+@pytest.mark.parametrize("name", ["a" * 300 + ".wav", "a\0.wav"])
+def test_a_name_that_cannot_be_is_refused_like_any_other(tmp_path: Path, name: str) -> None:
+    with pytest.raises(FormatError, match="check its name"):
+        probe(tmp_path / name)
 
 
 def test_nan_is_found_and_placed(tmp_path: Path) -> None:

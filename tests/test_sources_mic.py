@@ -65,6 +65,14 @@ class FakePortAudio:
         self.initialised = True
 
 
+@pytest.fixture(name="inputs")
+def _inputs(monkeypatch: pytest.MonkeyPatch, portaudio: "FakePortAudio") -> list[InputDevice]:
+    """What is plugged in, to be changed by a test."""
+    inputs = list(INPUTS)
+    monkeypatch.setattr(devices, "list_inputs", lambda: list(inputs))
+    return inputs
+
+
 @pytest.fixture
 def portaudio(monkeypatch: pytest.MonkeyPatch) -> FakePortAudio:
     fake = FakePortAudio()
@@ -160,12 +168,57 @@ def test_a_lost_device_comes_back(open_mic: Callable[..., MicSource], portaudio:
     time.sleep(0.1)
     deliver(source, portaudio, np.zeros((160, 2), np.float32))
     assert portaudio.refreshed == 4
-    assert [notice.state for notice in source.poll(0)] == ["opened", "lost", "resumed"]
+    notices = source.poll(0)
+    assert [notice.state or notice.kind for notice in notices] == ["opened", "lost", "error", "resumed"]
+    assert "Device unavailable" in notices[2].detail and source.error is None
     source.ring.read(160)
     span = source.ring.read(160)
     assert span is not None
     assert span.reason == "device"
     assert span.lost_before / RATE > 0.1
+
+
+def test_why_a_device_does_not_come_back_is_told_once_for_each_reason(
+    open_mic: Callable[..., MicSource],
+    portaudio: FakePortAudio,
+    inputs: list[InputDevice],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(mic, "_LONGEST_RETRY_S", 0.01)
+    source, errors = open_mic(device="Yeti"), list[str]()
+
+    def told() -> list[str]:
+        errors.extend(notice.detail for notice in source.poll(0) if notice.kind == "error")
+        return errors
+
+    del inputs[0]
+    portaudio.streams[0].options["finished_callback"]()
+    wait_for(lambda: portaudio.refreshed > 5 and told())
+    portaudio.broken = 10_000
+    inputs.insert(0, INPUTS[0])
+    wait_for(lambda: portaudio.broken < 9995 and len(told()) > 1)
+    portaudio.broken = 0
+    wait_for(lambda: len(portaudio.streams) == 2)
+    assert ["unknown sound input 'Yeti'" in errors[0], "cannot record from 'Yeti'" in errors[1]] == [True] * 2
+    assert len(told()) == 2 and all(error in caplog.text for error in errors)
+
+
+def test_another_default_device_is_taken_with_the_channels_that_it_has(
+    open_mic: Callable[..., MicSource], portaudio: FakePortAudio, inputs: list[InputDevice]
+) -> None:
+    source, chosen = open_mic(), open_mic(channels=2)
+    inputs[:] = [InputDevice(0, "Built-in", "ALSA", 1, 44100, True)]
+    for stream in portaudio.streams[:2]:
+        stream.options["finished_callback"]()
+    wait_for(lambda: len(portaudio.streams) == 3)
+    options = portaudio.streams[2].options
+    assert (options["channels"], options["samplerate"]) == (1, RATE)
+    wait_for(
+        lambda: (notices := source.poll(0)) and (notices[-1].state, notices[-1].channels) == ("resumed", 1)
+    )
+    deliver(source, portaudio, np.full((160, 1), 0.5, np.float32))
+    wait_for(lambda: any("has 1 channel(s)" in notice.detail for notice in chosen.poll(0)))
 
 
 def test_other_microphones_are_not_cut_off_by_a_recovery(

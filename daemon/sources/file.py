@@ -4,6 +4,7 @@ Read with libsndfile: wav, flac, ogg (Vorbis, Opus), mp3 and its other formats.
 """
 
 import difflib
+import stat
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -24,15 +25,23 @@ if TYPE_CHECKING:
 Pace = Literal["realtime", "full"]
 
 _FULL_SPEED_BLOCKS_PER_SECOND = 10
+_UNKNOWN_FRAMES = 2**63 - 1
+"""What libsndfile says where a header tells no length: a flac that went through a pipe."""
+_MALFORMED = 3
+"""libsndfile's code for a file that begins as it should and goes on as none can."""
+_LONGEST_WAV_HEADER = 4096
 _CONVERT = 'convert it to wav or flac, or feed raw PCM through a stream with source = "stdin"'
 
 
 class AudioInfo(NamedTuple):
-    """What a file's header says: samples per second, channels, frames and format (e.g. "FLAC")."""
+    """What a file's header says: samples per second, channels, frames and format (e.g. "FLAC").
+
+    `frames` is None where the header does not tell, and an estimate for mp3.
+    """
 
     rate: int
     channels: int
-    frames: int
+    frames: int | None
     format: str
 
 
@@ -40,10 +49,14 @@ def probe(path: Path) -> AudioInfo:
     """Read the header of an audio file.
 
     Raises:
-        FormatError: missing, empty, or not audio; the message names the remedy.
+        FormatError: missing, empty, not to be read, or not audio; the message names the remedy.
     """
     with _opened(path) as sound:
-        return AudioInfo(sound.samplerate, sound.channels, sound.frames, sound.format)
+        return AudioInfo(sound.samplerate, sound.channels, _frames(sound), sound.format)
+
+
+def _frames(sound: "soundfile.SoundFile") -> int | None:
+    return None if sound.frames == _UNKNOWN_FRAMES else int(sound.frames)
 
 
 def read_blocks(path: Path, block_samples: int, channel: Channel = "mix") -> Iterator[FloatArray]:
@@ -82,9 +95,13 @@ def read_blocks(path: Path, block_samples: int, channel: Channel = "mix") -> Ite
             mix_into(got, channel, mono)
             done += len(got)
             yield mono
-        if done < sound.frames and sound.format not in ("MP3", "MPEG"):  # mp3 only estimates its length
+        estimates = sound.format in ("MP3", "MPEG")
+        expected = None if estimates else _frames(sound)
+        if expected is None and done == 0:
+            raise _without_samples(path, sound.format)
+        if expected is not None and done < expected:
             raise FormatError(
-                f"{path}: expected {sound.frames} frames as its header says, got {done}: the file is cut "
+                f"{path}: expected {expected} frames as its header says, got {done}: the file is cut "
                 "short or corrupt; copy it again"
             )
 
@@ -111,28 +128,64 @@ def _opened(path: Path) -> "Iterator[soundfile.SoundFile]":
         def seekable(self) -> bool:
             return False
 
-    if not path.exists():
-        raise FormatError(f"{path}: no such file{_nearest_names(path)}")
-    if path.is_dir():
-        raise FormatError(f"{path}: expected an audio file, got a folder; name the files in it")
-    if not path.is_file():
-        raise FormatError(
-            f"{path}: expected a file, got a pipe or device, which can be read only once; save it first, "
-            'or feed raw PCM through a stream with source = "stdin"'
-        )
-    if path.stat().st_size == 0:
-        raise FormatError(f"{path}: expected audio, got an empty file; record or copy it again")
+    _check_readable(path)
     try:
         sound = Sequential(path)
     except (soundfile.LibsndfileError, TypeError) as err:  # TypeError: .raw wants a declared format
         reason = getattr(err, "error_string", "headerless audio")
+        if getattr(err, "code", 0) == _MALFORMED:
+            raise FormatError(
+                f"{path}: the file is cut short before its audio, or corrupt ({reason}); copy it again"
+            ) from err
         raise FormatError(
             f"{path}: expected audio (wav, flac, ogg, mp3), got something else ({reason}); {_CONVERT}"
         ) from err
     with sound:
         if sound.frames == 0:
-            raise FormatError(f"{path}: expected audio, got a {sound.format} file without a single sample")
+            raise _without_samples(path, sound.format)
         yield sound
+
+
+def _check_readable(path: Path) -> None:
+    """Refuses what libsndfile would not tell from a file without audio.
+
+    Raises:
+        FormatError: it is missing, empty, no file, or may not be read.
+    """
+    try:
+        found = path.stat()
+        if stat.S_ISREG(found.st_mode):
+            path.open("rb").close()
+    except (FileNotFoundError, NotADirectoryError) as err:
+        raise FormatError(f"{path}: no such file{_nearest_names(path)}") from err
+    except PermissionError as err:
+        raise FormatError(
+            f"{path}: expected a file that may be read, got '{err.strerror}': check its owner and mode, and "
+            "those of its folders"
+        ) from err
+    except (OSError, ValueError) as err:  # ValueError: a name with a null byte
+        reason = getattr(err, "strerror", None) or str(err)
+        raise FormatError(f"{path}: expected a file, got '{reason}'; check its name, and the disk") from err
+    if stat.S_ISDIR(found.st_mode):
+        raise FormatError(f"{path}: expected an audio file, got a folder; name the files in it")
+    if not stat.S_ISREG(found.st_mode):
+        raise FormatError(
+            f"{path}: expected a file, got a pipe or device, which can be read only once; save it first, "
+            'or feed raw PCM through a stream with source = "stdin"'
+        )
+    if found.st_size == 0:
+        raise FormatError(f"{path}: expected audio, got an empty file; record or copy it again")
+
+
+def _without_samples(path: Path, sound_format: str) -> FormatError:
+    """What to say of a file whose header is sound, and nothing behind it."""
+    got = f"expected audio, got a file ({sound_format}) without a single sample"
+    if sound_format in ("WAV", "WAVEX") and path.stat().st_size > _LONGEST_WAV_HEADER:
+        return FormatError(
+            f"{path}: {got}, says its header, which was not finished when recording broke off; "
+            f"`sox --ignore-length {path.name} whole.wav` takes what is there"
+        )
+    return FormatError(f"{path}: {got}: nothing was recorded, or it was cut short; record or copy it again")
 
 
 def _nearest_names(path: Path) -> str:

@@ -23,6 +23,8 @@ _FIRST_RETRY_S = 0.25
 _LONGEST_RETRY_S = 5.0
 _REOPEN_STALLED_S = 10.0
 _LONGEST_STALL_RETRY_S = 60.0
+_AT_START = "set rate = 0 and channels = 0 to take what it has"
+_LATER = "if it has another rate than the stream began with, start the daemon anew"
 
 
 class MicSource(BaseSource):
@@ -37,7 +39,8 @@ class MicSource(BaseSource):
         name: the stream's name.
         device: index, name or part of a name; "" for the default.
         rate: samples per second to ask for (0: the device's own; 16 kHz of a sound server).
-        channels: channels to open (0: all of a device, one of a sound server).
+        channels: channels to open (0: all of a device, one of a sound server, whichever device it is when
+            it comes back; the rate stays).
         channel: a channel counted from 0, or "mix".
         stall_ms: without a callback for so long the device is called stalled.
         ring_seconds: how much audio the ring holds.
@@ -65,7 +68,7 @@ class MicSource(BaseSource):
         self.device = found
         self.channels = channels or _channels(found, channel)
         _check_channels(found, self.channels, channel)
-        self._wanted = device
+        self._wanted, self._wanted_channels = device, channels
         self._channel = channel
         self._stall_ns = stall_ms * 1_000_000
         self._mono: FloatArray = np.zeros(int(_LONGEST_BLOCK_S * self.native_rate), np.float32)
@@ -84,7 +87,7 @@ class MicSource(BaseSource):
 
     def start(self) -> None:
         """Open the device and record."""
-        self._open()
+        self._open(_AT_START)
         self._notify_opened("opened")
         self._supervisor.start()
 
@@ -98,17 +101,19 @@ class MicSource(BaseSource):
         self.finished = True
         self._close_doorbell()
 
-    def _open(self) -> None:
+    def _open(self, remedy: str = _LATER) -> None:
         sd = devices.portaudio()
         with devices.device_lock():
             found = devices.choose(self._wanted, devices.list_inputs())
+            channels = self._wanted_channels or _channels(found, self._channel)
+            _check_channels(found, channels, self._channel)
             self._finished_early.clear()
             stream = None
             try:
                 stream = sd.InputStream(
                     device=found.index,
                     samplerate=self.native_rate,
-                    channels=self.channels,
+                    channels=channels,
                     dtype="float32",
                     blocksize=self.native_rate // BLOCKS_PER_SECOND,
                     latency="low",
@@ -121,12 +126,11 @@ class MicSource(BaseSource):
                 if stream is not None:  # it is open, and nobody else would close it
                     stream.close(ignore_errors=True)
                 raise DeviceError(
-                    f"cannot record from {found.name!r} with {self.native_rate} Hz and {self.channels} "
-                    f"channel(s): {err}; set rate = 0 and channels = 0 to take what it has, or close the "
-                    "program that holds it"
+                    f"cannot record from {found.name!r} with {self.native_rate} Hz and {channels} "
+                    f"channel(s): {err}; {remedy}, or close the program that holds it"
                 ) from err
             devices.stream_opened()
-            self._stream, self.device = stream, found
+            self._stream, self.device, self.channels = stream, found, channels
 
     def _close(self) -> None:
         with devices.device_lock():
@@ -215,12 +219,15 @@ class MicSource(BaseSource):
             self._finished_early.set()  # it is lost, then
 
     def _recover(self) -> None:
-        """Close, look for devices anew, reopen, with back-off, until it works or the source is stopped."""
+        """Close, look for devices anew, reopen, with back-off, until it works or the source is stopped.
+
+        Each reason why it does not work is told once.
+        """
         self._notify_device(
             "lost", time.monotonic_ns(), self.device.name, self.channels, "the device stopped; reopening it"
         )
         self._close()
-        retry_s = _FIRST_RETRY_S
+        retry_s, told = _FIRST_RETRY_S, set[str]()
         while not self._stopping.is_set():
             try:
                 devices.refresh()
@@ -228,7 +235,10 @@ class MicSource(BaseSource):
                 self._held_count = 0
                 self._open()
             except DeviceError as err:
-                log.debug("stream %s: %s", self.name, err)
+                if str(err) not in told:
+                    told.add(str(err))
+                    log.warning("stream %s: %s", self.name, err)
+                    self._notify_error(err, time.monotonic_ns())
                 self._stopping.wait(retry_s)
                 retry_s = min(2 * retry_s, _LONGEST_RETRY_S)
             else:
