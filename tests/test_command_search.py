@@ -20,6 +20,8 @@ from auricle.models.decoding.search import (
     settled_frames,
     step,
 )
+from auricle.models.decoding.templates import read_network
+from auricle.models.decoding.word_network import WordNetwork
 from auricle.models.lexicon import Lexicon
 from auricle.models.phones import INDEX, PHONES
 
@@ -239,6 +241,22 @@ def test_a_graph_comes_back_from_the_cache(tmp_path: Path, monkeypatch: pytest.M
     for damaged in (b"damaged", b"", whole[: len(whole) // 2], flipped):
         file.write_bytes(damaged)
         assert compile_grammar(path, cache_folder=cache).tags == fresh.tags
+
+
+def test_a_grammar_that_is_saved_while_it_is_read_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its graph would be found under the name of the text before."""
+    path, cache = tmp_path / "orders.yaml", tmp_path / "cache"
+    path.write_text(six_lists(2))
+
+    def saved_first(path: Path) -> WordNetwork:
+        path.write_text(six_lists(3))
+        return read_network(path)
+
+    monkeypatch.setattr("auricle.models.decoding.graph.read_network", saved_first)
+    compile_grammar(path, cache_folder=cache)
+    assert not cache.exists() or not list(cache.iterdir())
 
 
 @pytest.mark.parametrize(

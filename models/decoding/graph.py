@@ -82,13 +82,14 @@ def compile_grammar(
     known = pronunciations or Lexicon()
     stored: Path | None = None
     if cache_folder is not None and path.is_file():
-        digest = hashlib.sha256(path.read_bytes())
+        read = path.read_bytes()
+        digest = hashlib.sha256(read)
         digest.update(f"{VERSION} {_lexicon_digest()} {sorted(known.entries.items())}".encode())
         stored = cache_folder / f"grammar-{digest.hexdigest()[:32]}.npz"
         if (found := load_graph(stored)) is not None:
             return found
     graph = build_graph(read_network(path), known, str(path))
-    if stored is not None:
+    if stored is not None and path.read_bytes() == read:  # else what was compiled may be another text's
         save_graph(graph, stored)
     return graph
 
