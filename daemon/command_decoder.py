@@ -1,7 +1,6 @@
 """Commands: utterances searched for the sentences of a grammar that may change while the daemon runs."""
 
 import logging
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,7 @@ from auricle.daemon.utterance import (
     UtteranceDetector,
     history_samples,
 )
-from auricle.daemon.watched import WatchedFile
+from auricle.daemon.watched import Rereading, WatchedFile
 
 if TYPE_CHECKING:
     from auricle.models.decoding.graph import CommandGraph
@@ -59,8 +58,7 @@ class Grammar:
         self.path, self._cache_folder, self._lexicon = path, cache_folder, lexicon
         self._file = WatchedFile(path)
         self._graph = self._compile()
-        self._thread: threading.Thread | None = None
-        self._found: CommandGraph | AuricleError | None = None
+        self._rereading = Rereading["CommandGraph"]("the grammar")
 
     def current(self) -> "CommandGraph":
         """The newest grammar that could be compiled."""
@@ -72,17 +70,12 @@ class Grammar:
         Returns:
             Why a changed grammar is not used, once for each change.
         """
-        if self._thread is None:
+        if self._rereading.is_idle:
             if self._file.has_changed():
-                self._thread = threading.Thread(target=self._prepare, name="grammar", daemon=True)
-                self._thread.start()
+                self._rereading.start(self._compile)
             return None
-        if self._thread.is_alive():
-            return None
-        self._thread = None
-        found, self._found = self._found, None
+        found = self._rereading.poll()
         if isinstance(found, AuricleError):
-            logger.error("the grammar stays as it was: %s", found)
             return found
         if found is not None:
             self._graph = found
@@ -94,16 +87,6 @@ class Grammar:
         from auricle.models.lexicon import Lexicon
 
         return compile_grammar(self.path, Lexicon.of_user(self._lexicon), self._cache_folder)
-
-    def _prepare(self) -> None:
-        """The slow part."""
-        try:
-            self._found = self._compile()
-        except AuricleError as error:
-            self._found = error
-        except Exception as error:  # whatever it is, the daemon goes on with the grammar it has
-            logger.exception("the grammar could not be read again")
-            self._found = AuricleError(f"{self.path}: cannot be read again: {error!r}; see the log")
 
 
 class CommandDecoder:

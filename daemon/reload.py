@@ -5,8 +5,8 @@ what came of it is put in use by the engine loop, between two chunks.
 """
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from auricle.configs.errors import AuricleError, ConfigError
 from auricle.configs.settings import Settings
 from auricle.daemon.detectors import Detector
-from auricle.daemon.watched import WatchedFile
+from auricle.daemon.watched import Rereading, WatchedFile
 
 if TYPE_CHECKING:
     from auricle.daemon.wake import Phrases
@@ -53,8 +53,7 @@ class Reloader:
         self._settings, self._origin = settings, origin
         self._wake = next((one for one in detectors if isinstance(one, WakeDetector)), None)
         self._asked = False
-        self._thread: threading.Thread | None = None
-        self._found: tuple[Settings, Phrases | None] | AuricleError | None = None
+        self._rereading = Rereading[tuple[Settings, "Phrases | None"]]("the configuration")
 
     @property
     def phrases(self) -> list[str]:
@@ -71,17 +70,12 @@ class Reloader:
         Returns:
             Whether other phrases are in use now, or why a changed configuration is not.
         """
-        if self._thread is None:
+        if self._rereading.is_idle:
             if self._origin is not None and self._is_due(self._origin.file):
-                self._thread = threading.Thread(target=self._prepare, name="reload", daemon=True)
-                self._thread.start()
+                self._rereading.start(partial(self._prepare, self._origin))
             return False
-        if self._thread.is_alive():
-            return False
-        self._thread = None
-        found, self._found = self._found, None
+        found = self._rereading.poll()
         if isinstance(found, AuricleError):
-            logger.error("the configuration stays as it was: %s", found)
             return found
         return found is not None and self._use(*found)
 
@@ -93,30 +87,22 @@ class Reloader:
         file.take()
         return True
 
-    def _prepare(self) -> None:
-        """The slow part, in a thread of its own."""
+    def _prepare(self, origin: Origin) -> "tuple[Settings, Phrases | None]":
+        """The slow part."""
         from auricle.models.lexicon import Lexicon
 
-        assert self._origin is not None
-        try:
-            settings = self._origin.read()
-            self._with_phrases_of(settings)  # refuses what would not go together
-            if self._wake is not None:
-                lexicon = Lexicon.of_user(self._settings.acoustic.lexicon)
-                self._found = settings, self._wake.prepare(settings.wake, lexicon)
-            elif settings.wake:
-                raise ConfigError(
-                    "wake: the daemon was started with nothing that hears phones (wake phrases, commands, "
-                    "transcripts), or with an acoustic model that is not calibrated for wake phrases; start "
-                    "it anew"
-                )
-            else:
-                self._found = settings, None
-        except AuricleError as error:
-            self._found = error
-        except Exception as error:  # whatever it is, the daemon goes on as it was
-            logger.exception("the configuration could not be read again")
-            self._found = AuricleError(f"the configuration could not be read again: {error!r}; see the log")
+        settings = origin.read()
+        self._with_phrases_of(settings)  # refuses what would not go together
+        if self._wake is not None:
+            lexicon = Lexicon.of_user(self._settings.acoustic.lexicon)
+            return settings, self._wake.prepare(settings.wake, lexicon)
+        if settings.wake:
+            raise ConfigError(
+                "wake: the daemon was started with nothing that hears phones (wake phrases, commands, "
+                "transcripts), or with an acoustic model that is not calibrated for wake phrases; start "
+                "it anew"
+            )
+        return settings, None
 
     def _with_phrases_of(self, settings: Settings) -> Settings:
         """What is in use, with other wake phrases.

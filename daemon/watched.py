@@ -1,8 +1,17 @@
-"""Whether a file is still the one that was read."""
+"""Files that are read again while the daemon runs: whether they have changed, and the reading of them."""
 
+import logging
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, Generic, TypeVar
+
+from auricle.configs.errors import AuricleError
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 Stamp = tuple[int, int, int]
 
@@ -50,3 +59,42 @@ class WatchedFile:
 
     def _look(self) -> Stamp | None:
         return None if self.path is None else stamp_of(self.path)
+
+
+class Rereading(Generic[T]):
+    """Slow work in a thread of its own; what came of it is taken by who asks, between two chunks."""
+
+    def __init__(self, what: str) -> None:
+        """Takes what is read, such as "the grammar", as messages are to call it."""
+        self._what = what
+        self._thread: threading.Thread | None = None
+        self._found: T | AuricleError | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether `start` may be called: nothing is under way, and all that was found is taken."""
+        return self._thread is None
+
+    def start(self, work: Callable[[], T]) -> None:
+        """Begins to work."""
+        self._thread = threading.Thread(target=self._run, args=(work,), name=self._what, daemon=True)
+        self._thread.start()
+
+    def poll(self) -> T | AuricleError | None:
+        """What came of it, or why nothing did, once; None before that. Never waits."""
+        if self._thread is None or self._thread.is_alive():
+            return None
+        self._thread = None
+        found, self._found = self._found, None
+        if isinstance(found, AuricleError):
+            logger.error("%s stays as it was: %s", self._what, found)
+        return found
+
+    def _run(self, work: Callable[[], T]) -> None:
+        try:
+            self._found = work()
+        except AuricleError as error:
+            self._found = error
+        except Exception as error:  # whatever it is, the daemon goes on as it was
+            logger.exception("%s could not be read again", self._what)
+            self._found = AuricleError(f"{self._what} could not be read again: {error!r}; see the log")

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -437,15 +438,17 @@ def test_queues_stay_bounded_when_nobody_reads(open_door: Callable[..., Door]) -
     assert source.ring.dropped_total == 0
 
 
+def serve_kitchen(settings: IngressSettings, **options: float) -> tuple[IngressServer, RemoteSource]:
+    """A server that listens for one stream."""
+    server = IngressServer(settings, **options)
+    source = server.add_stream("kitchen")
+    server.start()
+    return server, source
+
+
 def test_a_sender_survives_the_restart_of_the_daemon(tmp_path: Path) -> None:
     endpoint = f"ipc://{tmp_path}/in.ipc"
-
-    def serve() -> tuple[IngressServer, RemoteSource]:
-        server = IngressServer(IngressSettings(endpoint=endpoint))
-        source = server.add_stream("kitchen")
-        server.start()
-        return server, source
-
+    serve = partial(serve_kitchen, IngressSettings(endpoint=endpoint))
     server, source = serve()
     with AudioSender(endpoint, "kitchen", RATE) as sender:
         sender.connect()
@@ -466,13 +469,7 @@ def test_a_sender_survives_the_restart_of_the_daemon(tmp_path: Path) -> None:
 
 def test_a_sender_without_credit_survives_the_restart_of_the_daemon(tmp_path: Path) -> None:
     endpoint = f"ipc://{tmp_path}/in.ipc"
-
-    def serve() -> tuple[IngressServer, RemoteSource]:
-        server = IngressServer(IngressSettings(endpoint=endpoint, hwm_chunks=10), ring_seconds=0.1)
-        source = server.add_stream("kitchen")
-        server.start()
-        return server, source
-
+    serve = partial(serve_kitchen, IngressSettings(endpoint=endpoint, hwm_chunks=10), ring_seconds=0.1)
     server, source = serve()
     with AudioSender(endpoint, "kitchen", RATE) as sender:
         sender.connect()
