@@ -199,7 +199,7 @@ class IngressServer:
             return
         sender = self._senders.get(identity)
         if sender is None:  # also a ping: a sender without credit learns of a restart by nothing else
-            self.malformed_total += 1
+            self.malformed_total += not isinstance(message, Ping)  # which may cross the account of an end
             self._reply(identity, Refusal("hello", f"{message.type}: expected hello first", "send hello"))
         elif sender.source.finished:
             self._refuse(identity, "ended", f'stream "{sender.source.name}" is closed', "")

@@ -270,6 +270,8 @@ class AudioSender:
             self._take_refusal(message)
 
     def _take_refusal(self, refusal: Refusal) -> None:
+        if self._done is not None:
+            return  # of a ping that crossed the account: the daemon has parted with this sender
         self.refused += 1
         if refusal.code == "hello":  # the daemon was restarted
             if self._welcomed:

@@ -467,6 +467,20 @@ def test_a_sender_survives_the_restart_of_the_daemon(tmp_path: Path) -> None:
     server.stop()
 
 
+def test_a_ping_that_crosses_the_account_is_no_refusal(open_door: Callable[..., Door]) -> None:
+    door = open_door()
+    with AudioSender(door.server.endpoint, "kitchen", RATE) as sender:
+        sender.connect()
+        sender.send(encode_s16(ramp(0, 160)))
+        assert sender.finish() == Done(160, 0)
+        sender._post(Ping())
+        deadline = time.monotonic() + 5
+        while not sender._take_answers():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert (sender.connections, sender.refused, door.server.malformed_total) == (1, 0, 0)
+
+
 def test_a_sender_without_credit_survives_the_restart_of_the_daemon(tmp_path: Path) -> None:
     endpoint = f"ipc://{tmp_path}/in.ipc"
     serve = partial(serve_kitchen, IngressSettings(endpoint=endpoint, hwm_chunks=10), ring_seconds=0.1)
