@@ -19,6 +19,32 @@ def seconds(text: str) -> float:
     return value
 
 
+def positive(text: str) -> float:
+    """Reads a measure that cannot be nothing.
+
+    Raises:
+        argparse.ArgumentTypeError: it isn't a finite number above 0.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return value
+
+
+def whole(text: str) -> int:
+    """Reads a number of things that may be none.
+
+    Raises:
+        argparse.ArgumentTypeError: it isn't an integer of 0 or more.
+    """
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number, 0 or more, got {text!r}")
+    return int(text)
+
+
 def count(text: str) -> int:
     """Reads a number of things.
 

@@ -26,6 +26,8 @@ def find_grammar(grammar: str) -> Path:
         return path
     if grammar.removesuffix(".yaml") in shipped:
         return shipped[grammar.removesuffix(".yaml")]
+    if path.is_dir():
+        raise ConfigError(f"commands.grammar: got the folder '{grammar}'; name the YAML file in it")
     neighbours = [str(neighbour) for neighbour in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
     nearest = get_close_matches(grammar, [*shipped, *neighbours], n=1)
     raise ConfigError(

@@ -5,6 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from auricle.configs.audio import MAX_RATE, MIN_RATE
 from auricle.configs.section import Section
 
 DAEMON_STREAM = "daemon"
@@ -52,8 +53,9 @@ class StreamSettings(Section):
     rate: int = Field(
         default=0,
         ge=0,
-        le=768_000,
-        description="Sample rate (Hz); 0 = what the device, file or sender has. Needed for stdin.",
+        le=MAX_RATE,
+        description=f"Sample rate (Hz), {MIN_RATE} to {MAX_RATE}; 0 = what the device, file or sender has. "
+        "Needed for stdin.",
     )
     channels: int = Field(
         default=0,
@@ -77,6 +79,13 @@ class StreamSettings(Section):
         default=False, description="file: start again at the end, without a gap in the stream's time."
     )
     gain_db: float = Field(default=0.0, ge=-60, le=60, description="Gain before everything else (dB).")
+
+    @field_validator("rate", mode="after")
+    @classmethod
+    def _rate_can_be_resampled(cls, rate: int) -> int:
+        if 0 < rate < MIN_RATE:
+            raise ValueError(f"expected 0, or {MIN_RATE} to {MAX_RATE} Hz, got {rate}")
+        return rate
 
     @field_validator("device", mode="after")
     @classmethod

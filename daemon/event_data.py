@@ -35,6 +35,18 @@ def speech_stop(start_sample: int, end_sample: int, score: float) -> dict[str, A
     }
 
 
+def within(data: Mapping[str, Any], last_sample: int) -> dict[str, Any] | None:
+    """Speech or a phrase as far as there was audio, up to `last_sample`; None if it began no earlier."""
+    if data["start_sample"] >= last_sample:
+        return None
+    kept = dict(data)
+    if "end_sample" in data and data["end_sample"] > last_sample:
+        kept |= {"end_sample": last_sample, "end": last_sample / SAMPLE_RATE}
+        if "duration" in data:
+            kept["duration"] = (last_sample - data["start_sample"]) / SAMPLE_RATE
+    return kept
+
+
 def keyword(label: str, score: float, start_sample: int | None = None) -> dict[str, Any]:
     """A word of a keyword model was heard; `start_sample` where the model can tell."""
     data: dict[str, Any] = {"label": label, "score": round(score, 4)}

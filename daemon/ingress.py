@@ -25,6 +25,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+from auricle.configs.audio import MAX_RATE, MIN_RATE
 from auricle.configs.errors import FormatError
 from auricle.daemon.sources.stdin import BYTES_PER_SAMPLE
 
@@ -127,7 +128,7 @@ FromDaemon = (Welcome, Credit, Done, Pong, Refusal)
 _TYPES: Final[dict[str, type[Message]]] = {
     kind.type: kind for kind in (Hello, Welcome, Audio, Credit, End, Done, Ping, Pong, Refusal)
 }
-_LIMITS: Final = {"channels": (1, MAX_CHANNELS), "rate": (4000, 384000)}
+_LIMITS: Final = {"channels": (1, MAX_CHANNELS), "rate": (MIN_RATE, MAX_RATE)}
 
 
 def encode(message: Message, pcm: bytes = b"") -> list[bytes]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
+from auricle.configs.audio import MAX_RATE, MIN_RATE
 from auricle.configs.errors import FormatError
 from auricle.daemon.ring import FloatArray
 from auricle.daemon.timeline import to_model_rate
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 Quality = Literal["LQ", "MQ", "HQ", "VHQ"]
 
 PIPELINE_RATE: Final = 16000
-MIN_RATE: Final = 4000
-MAX_RATE: Final = 384000
 
 _FEEDS_PER_SECOND = 400  # soxr is fed blocks of 2.5 ms, however the input is cut
 

@@ -242,8 +242,8 @@ class StreamPipeline:
         frames = self._features(np.concatenate([waiting, np.zeros(padding, dtype=np.float32)]))
         decided: list[Draft] = []
         for lane in self._lanes:
-            decided += lane.decide(lane.infer(frames[lane.model.frontend]), decided)
-            decided += lane.finish(end)
+            found = lane.decide(lane.infer(frames[lane.model.frontend]), decided)
+            decided += _within(found + lane.finish(end), end)
         decided = self._keep_clips(waiting, decided)
         self.frames += -(-len(waiting) // HOP_SAMPLES)
         self._position = end
@@ -290,3 +290,15 @@ class StreamPipeline:
         """The number that a wake event got when it was published."""
         numbers = [seq for draft, seq in self._wakes if draft == wake]
         return {"wake_seq": numbers[-1]} if numbers else {}
+
+
+def _within(drafts: list[Draft], end: int) -> list[Draft]:
+    """Cuts speech and phrases off at the end of the audio; what lies wholly in the silence behind it goes."""
+    kept = []
+    for draft in drafts:
+        data: dict[str, Any] | None = draft.data
+        if draft.type in ("speech.start", "speech.stop", "wake"):
+            data = event_data.within(draft.data, end)
+        if data is not None:
+            kept.append(draft._replace(data=data))
+    return kept

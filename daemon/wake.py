@@ -137,8 +137,8 @@ class WakeDetector:
         return frames * self.model.frame_samples
 
     def initial_state(self, position: int = 0) -> SpotterState:
-        """State of a stream that has heard nothing."""
-        return self._spotter.initial_state()
+        """State of a stream that has heard nothing before sample `position`."""
+        return self._spotter.initial_state(position)
 
     def decide(
         self, posterior: Array, end_samples: Sequence[int], state: SpotterState, cues: Sequence[Draft] = ()

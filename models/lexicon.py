@@ -89,8 +89,7 @@ def _clean(part: str, text: str) -> str:
     word = part.strip("'")
     if not WORD.fullmatch(word):
         raise DataError(
-            f"cannot say '{part}' in '{text[:80]}': expected words of letters and apostrophes, or "
-            "whole numbers"
+            f"cannot say '{part}' in '{text[:80]}': expected words of letters and apostrophes, or numbers"
         )
     return word
 

@@ -58,11 +58,15 @@ class NetworkConfig:
     """Time constant, in feature frames, of the running mean that is taken off the features; 0 for none."""
 
     def __post_init__(self) -> None:
-        """Checks the cells, and that the convolutions are described completely."""
+        """Checks the cells, the sizes, and that the convolutions are described completely."""
         if unknown := [cell for cell in self.cells if cell not in MEMORIES]:
             raise ModelError(
                 f"unknown cell '{unknown[0]}' in '{self.cell}': expected one of {', '.join(MEMORIES)}, or "
                 "several joined by '+', such as gru+lstm"
+            )
+        if min(self.labels, self.hidden, self.layers) < 1:
+            raise ModelError(
+                f"labels, hidden and layers want 1 or more, got {self.labels}, {self.hidden}, {self.layers}"
             )
         if not len(self.conv_channels) == len(self.conv_kernels) == len(self.conv_strides):
             raise ModelError(

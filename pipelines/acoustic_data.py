@@ -174,4 +174,8 @@ def plan_epoch(
             batches.append([])
             longest = lengths[number]
         batches[-1].append(number)
+    if len(batches) > 1 and 2 * len(batches[-1]) < len(batches[-2]):
+        # What is left over may be a single utterance, which several processes could not share.
+        both = batches[-2] + batches[-1]
+        batches[-2:] = [both[: len(both) // 2], both[len(both) // 2 :]]
     return [batches[place] for place in rng.permutation(len(batches))]

@@ -111,7 +111,7 @@ def calibrate(
 
     Raises:
         ModelError: the model is no CTC model of phones.
-        DataError: there is no speech.
+        DataError: there is not a minute of speech of any source.
     """
     if ear.spec.kind != "acoustic" or ear.spec.labels[0] != BLANK:
         raise ModelError(f"{ear.path} is no acoustic model with blanks: wake phrases need one")
@@ -120,9 +120,14 @@ def calibrate(
         for (name, split), hours in SOURCES.items()
         if (corpus.data / name).is_dir()
     }
-    drawn = {source: clips for source, clips in drawn.items() if clips}
+    # Speech is searched in pieces of a minute: what is shorter would be judged by the silence around it.
+    drawn = {
+        source: clips for source, clips in drawn.items() if sum(clip.seconds for clip in clips) >= PIECE_S
+    }
     if not drawn:
-        raise DataError(f"no speech to calibrate on in {corpus.data}: expected some of {_names()}")
+        raise DataError(
+            f"no speech to calibrate on in {corpus.data}: expected {PIECE_S} s or more of some of {_names()}"
+        )
     info = BackgroundInfo(ear.digest, 0.0, ear.frame_s, settings)
     heard = {source: hear_pieces(ear, corpus, clips, SNRS_DB) for source, clips in drawn.items()}
     shifts = measure_shifts(ear, corpus, settings)

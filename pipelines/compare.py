@@ -15,6 +15,7 @@ from typing import Any
 from auricle.configs.errors import ConfigError
 from auricle.models.frontend import LogMel
 from auricle.models.network import MEMORIES
+from auricle.pipelines.corpus import manifests_digest
 from auricle.pipelines.cost import describe_machine, measure_costs
 from auricle.pipelines.curves import progress_bar
 from auricle.pipelines.kept import keep
@@ -139,6 +140,7 @@ class Comparison:
         self.plan, self.out, self.data, self.work = plan, out, data, work
         (out / "results").mkdir(parents=True, exist_ok=True)
         self._tasks: dict[float, Any] = {}
+        self._digest = "" if data is None else manifests_digest(data)
         if data is not None:
             self._corpus(1.0)  # a wrong folder must not show after minutes
 
@@ -205,7 +207,7 @@ class Comparison:
                 number += 1
                 name = f"{plan.task}-{cell}-part{round(100 * share)}-seed{seed}"
                 recipe = replace(plan.recipe(cell, seed, steps[cell]), name=name)
-                settings = {**as_table(recipe), "part": share, "size": plan.probe_size}
+                settings = {**as_table(recipe), "part": share, "size": plan.probe_size, "data": self._digest}
                 logger.info("training %d of %d: %s", number, total, name)
                 results[cell][str(share)].append(
                     self._keep(name, settings, partial(self._train, recipe, share))
@@ -217,7 +219,7 @@ class Comparison:
         budget, plan = self.plan.budget, self.plan
         if budget.steps is not None:
             return budget.steps
-        settings = {**as_table(plan.recipe(cell)), "seconds": budget.seconds}
+        settings = {**as_table(plan.recipe(cell)), "seconds": budget.seconds, "data": self._digest}
         pace = self._keep(f"pace-{plan.task}-{cell}", settings, partial(self._pace, cell))
         return max(LEAST_STEPS, int((budget.seconds or 0.0) / pace["seconds_per_step"]))
 

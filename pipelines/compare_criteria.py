@@ -22,6 +22,7 @@ from auricle.configs.errors import ConfigError
 from auricle.models.zoo import find_model
 from auricle.pipelines.acoustic_task import pick_seconds
 from auricle.pipelines.alignment import FrameLabels, ctc_path
+from auricle.pipelines.corpus import manifests_digest
 from auricle.pipelines.cost import describe_machine
 from auricle.pipelines.decode_phones import greedy
 from auricle.pipelines.evaluate_acoustic import AcousticJudge, Judged, decode, errors
@@ -127,6 +128,7 @@ class CriteriaComparison:
         (out / "results").mkdir(parents=True, exist_ok=True)
         self.base = plan.recipe(CHOICES["ctc"][0], 1, PILOT_STEPS)
         self.corpus = PartialCorpus(data, work, plan.part, self.base.acoustic.noise.sets)
+        self.digest = manifests_digest(data)
         self.reference: list[NDArray[np.float64]] = []
 
     def run(self) -> dict[str, Any]:
@@ -144,6 +146,7 @@ class CriteriaComparison:
                     "stages": CHOICES[choice],
                     "recipe": as_table(plan.recipe(Stage(1.0), seed, steps)),
                     "part": plan.part,
+                    "data": self.digest,
                     "judged_seconds": plan.judged_seconds,
                 }
                 measure = partial(self._measure, choice, seed, steps)
@@ -156,7 +159,7 @@ class CriteriaComparison:
         budget = self.plan.budget
         if budget.steps is not None:
             return budget.steps
-        settings = {"recipe": as_table(self.base), "seconds": budget.seconds}
+        settings = {"recipe": as_table(self.base), "seconds": budget.seconds, "data": self.digest}
         pace = keep(self.out / "results", "pace", settings, self._pace)
         return max(LEAST_STEPS, int((budget.seconds or 0.0) / pace["seconds_per_step"]))
 

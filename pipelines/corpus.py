@@ -74,6 +74,15 @@ def recordings_digest(clips: Iterable[Clip]) -> str:
     return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()[:16]
 
 
+def manifests_digest(data: Path) -> str:
+    """Tells data folders apart by what their manifests list to learn from and to choose with: 16 letters."""
+    digest = hashlib.sha256()
+    for path in sorted(path for split in TRAINING_SPLITS for path in data.glob(f"*/{split}.jsonl")):
+        digest.update(f"{path.parent.name}/{path.name}\n".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 class Corpus:
     """Reads clips of a data folder, decoding shards into a work folder as they are first needed."""
 
@@ -134,7 +143,7 @@ class Corpus:
     def decode(self, clips: Iterable[Clip], description: str = "decoding") -> None:
         """Decodes all shards that `clips` lie in, with a progress bar; those done before are skipped."""
         shards = sorted({clip.shard for clip in clips})
-        missing = [shard for shard in shards if not _is_newer(self._decoded(shard), self.data / shard)]
+        missing = [shard for shard in shards if not _is_decoded(self._decoded(shard), self.data / shard)]
         for shard in track(missing, description=description, disable=not missing):
             self._decode(shard)
 
@@ -157,7 +166,7 @@ class Corpus:
     def _decode(self, shard: str) -> Path:
         """Decodes one shard unless that was done before; the file appears whole or not at all."""
         source, target = self.data / shard, self._decoded(shard)
-        if _is_newer(target, source):
+        if _is_decoded(target, source):
             return target
         try:
             samples, rate = soundfile.read(source, dtype="int16")
@@ -171,6 +180,8 @@ class Corpus:
         target.parent.mkdir(parents=True, exist_ok=True)
         # Two runs that share a work folder may decode the same shard at the same time.
         save_array(target, samples)
+        with written_whole(_stamp_path(target)) as partial:
+            partial.write_text(_stamp(source), encoding="utf-8")
         return target
 
 
@@ -188,25 +199,50 @@ def save_array(path: Path, values: Any) -> None:
         np.save(file, values)
 
 
-def _is_newer(decoded: Path, source: Path) -> bool:
-    """Whether a shard was decoded since it was written; one that is not there any more was."""
+def _stamp_path(decoded: Path) -> Path:
+    """What tells which file was decoded lies beside the samples."""
+    return decoded.with_name(f"{decoded.name}.source")
+
+
+def _stamp(source: Path) -> str:
+    status = source.stat()
+    return f"{status.st_size} bytes, {status.st_mtime_ns} ns"
+
+
+def _is_decoded(decoded: Path, source: Path) -> bool:
+    """Whether it was this very file that was decoded; one that is not there any more was.
+
+    Two data folders may share a work folder, and have shards of the same name.
+    """
     if not decoded.exists():
         return False
-    return not source.exists() or decoded.stat().st_mtime_ns >= source.stat().st_mtime_ns
+    if not source.exists():
+        return True
+    stamp = _stamp_path(decoded)
+    if not stamp.exists():  # decoded by a version that kept none
+        return decoded.stat().st_mtime_ns >= source.stat().st_mtime_ns
+    return stamp.read_text(encoding="utf-8") == _stamp(source)
 
 
 def read_manifest(path: Path, name: str, split: str) -> list[Clip]:
     """Reads a manifest.
 
     Raises:
-        DataError: a line is not JSON or lacks a field; the message gives its number.
+        DataError: the file cannot be read; or a line is not JSON, lacks a field, or has a start below or a
+            duration not above 0, and the message gives its number.
     """
     clips = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {path}: {error}; expected JSON lines in UTF-8") from error
+    for number, line in enumerate(lines if lines != [""] else [], start=1):
         try:
             clips.append(_parse(json.loads(line), name, split))
-        except (KeyError, ValueError, TypeError, AttributeError) as error:
-            problem = f"no JSON ({error.msg})" if isinstance(error, json.JSONDecodeError) else repr(error)
+        except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
+            problem = f"no JSON ({error.msg})" if isinstance(error, json.JSONDecodeError) else str(error)
+            if isinstance(error, KeyError):
+                problem = f"it has no {error}"
             raise DataError(
                 f"{path}, line {number}: {problem}; a line needs id, file, start and duration (seconds)"
             ) from error
@@ -217,13 +253,16 @@ def _parse(entry: dict[str, Any], name: str, split: str) -> Clip:
     def take(key: str) -> str:
         return str(entry.pop(key, "") or "")
 
+    start, duration = float(entry.pop("start")), float(entry.pop("duration"))
+    if not (start >= 0 and duration > 0):
+        raise ValueError(f"start {start:g}, duration {duration:g}")
     return Clip(
         id=str(entry.pop("id")),
         set=name,
         split=split,
         shard=str(entry.pop("file")),
-        start_sample=round(float(entry.pop("start")) * SAMPLE_RATE),
-        length_samples=round(float(entry.pop("duration")) * SAMPLE_RATE),
+        start_sample=round(start * SAMPLE_RATE),
+        length_samples=round(duration * SAMPLE_RATE),
         speaker=take("speaker"),
         text=take("text"),
         label=take("label"),

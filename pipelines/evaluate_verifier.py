@@ -4,7 +4,6 @@ Shape letters: B streams, J output frames, V labels, P phrases.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -12,7 +11,6 @@ from auricle.models.decoding.background import Background, encode
 from auricle.models.decoding.phrases import Array, PhraseSearch
 from auricle.models.decoding.verifier import Verifier, candidates, cut
 from auricle.models.decoding.ways import Ways
-from auricle.pipelines.calibrate import PIECE_S
 from auricle.pipelines.corpus import SAMPLE_RATE, Clip, Corpus
 from auricle.pipelines.fit_verifier import FEWEST, fit_verifier, new_info
 from auricle.pipelines.own_verifier import noise_of, rooms_of
@@ -55,20 +53,6 @@ def said_in(corpus: Corpus, clip: Clip) -> Floats:
         return samples
     begin = round((float(clip.details["wake_start"]) - AROUND_S[0]) * SAMPLE_RATE)
     return samples[max(0, begin) : round((float(clip.details["wake_end"]) + AROUND_S[1]) * SAMPLE_RATE)]
-
-
-def without_split(background: Background, split: str) -> Background:
-    """The pieces of a background that are of other splits: those that may be fitted to when judging on it."""
-    kept, begin = [], 0
-    for source in background.info.sources:
-        name, _, hours = source.removesuffix(" h").partition(": ")
-        end = begin + round(float(hours) * 3600 / PIECE_S)
-        if not name.endswith(f" {split}"):
-            kept.append(background.codes[begin:end])
-        begin = end
-    codes = np.concatenate(kept)
-    part = len(codes) / len(background.codes)
-    return Background(codes, replace(background.info, hours=background.info.hours * part))
 
 
 def verified_scores(log_probs: Array, verifiers: Mapping[str, Verifier], phrases: Sequence[str]) -> Array:

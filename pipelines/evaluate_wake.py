@@ -19,13 +19,15 @@ from auricle.models.decoding.verifier import Verifier
 from auricle.models.decoding.ways import Ways
 from auricle.pipelines.acoustic_data import AcousticData
 from auricle.pipelines.corpus import Corpus
-from auricle.pipelines.evaluate_verifier import fit_split, verified_scores, without_split
+from auricle.pipelines.evaluate_verifier import fit_split, verified_scores
 from auricle.pipelines.wake_outcomes import by_phrase, outcome_table, outcomes
-from auricle.pipelines.wake_promise import PROMISED, keep_promise, promise_table, search_cost
-from auricle.pipelines.wake_streams import Ear, Heard, in_noise, recorded_noise, scan, scan_again
+from auricle.pipelines.wake_promise import PROMISED, heard_in_noise, keep_promise, promise_table, search_cost
+from auricle.pipelines.wake_streams import Ear, Heard, in_noise, noise_alone, recorded_noise, scan, scan_again
 from auricle.pipelines.wake_trials import POSITIVES, Trials, text_of
 
 SNR_DB = 10.0
+NOISE_ALONE = (120, 30.0)
+"""Streams in which nobody speaks, and the seconds of each: each is heard afresh."""
 
 
 def evaluate_wake(
@@ -51,18 +53,20 @@ def evaluate_wake(
             fitted to so many of these, too; 0 for none.
 
     Returns:
-        Plain values: for each condition the `outcomes` and `promise`, then cost and what was heard.
+        Plain values: for each condition the `outcomes` and `promise`, then what was heard in noise where
+        nobody speaks, cost, and what was judged.
     """
     from auricle.pipelines.wake_peers import peer_scores
 
     ear = Ear(path)
-    background = load_background(path.with_suffix(SUFFIX), ear.digest)
+    # The promise is not judged on what it is calibrated on: where `dev` is judged, its pieces are left out.
+    background = load_background(path.with_suffix(SUFFIX), ear.digest).without(split)
     verifiers = _fit(ear, corpus, background, trials, ways, count=fit) if fit and corpus else {}
     if verifiers:
         trials = trials._replace(phrases=tuple(verifiers))
     frame = ear.spec.frame_samples
     search = PhraseSearch([ways[text] for text in trials.phrases], background.info.search)
-    look = ear.second_look()
+    look = ear.second_look(split)
     fires = [fires_at(tail, PROMISED) for tail in background.tails(search)] if look else []
     names = [f"{path.stem}@{ear.digest}", *([f"{ear.second_path.name}@{ear.second_digest}"] if look else [])]
     figures: dict[str, Any] = {"model": " and ".join(names), "conditions": {}}
@@ -86,6 +90,9 @@ def evaluate_wake(
             **{name: promise_table(promise, trials) for name, promise in promises.items()},
         }
         figures["cost"] = search_cost(background, search.phrases, heard.log_probs[0], ear.frame_s)
+    if corpus:
+        alone = ear.hear_all(noise_alone(corpus, split, *NOISE_ALONE), hidden=look is not None)
+        figures["noise"] = heard_in_noise(alone, trials.phrases, ways, background, frame, second_look=look)
     figures |= {"phrases": list(trials.phrases), "hours": trials.hours, "learnt": learnt, "groups": groups}
     return figures
 
@@ -136,5 +143,4 @@ def _fit(
     """Verifiers of the phrases with recordings to fit to; speech to be judged on is not fitted to."""
     clips = [clip for name in POSITIVES for clip in corpus.clips(name, "train")]
     said = {phrase: [clip for clip in clips if text_of(clip) == phrase] for phrase in trials.phrases}
-    own = without_split(background, trials.placed[0].note.split)
-    return fit_split(ear, corpus, own, ways, said, count=count)
+    return fit_split(ear, corpus, background, ways, said, count=count)

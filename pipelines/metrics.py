@@ -156,11 +156,12 @@ def ratio(parts: NDArray[np.float64], totals: NDArray[np.float64]) -> Estimate:
 def mean_of(estimates: Sequence[Estimate]) -> Estimate:
     """The mean of figures that have nothing to do with each other (Welch and Satterthwaite's freedom)."""
     variances = [one.variance / len(estimates) ** 2 for one in estimates]
+    value = float(np.mean([one.value for one in estimates]))
+    if min(one.freedom for one in estimates) == 0:
+        return Estimate(value, sum(variances), 0.0)  # one of them has a spread that nobody knows
     told = [(variance, one.freedom) for variance, one in zip(variances, estimates, strict=True) if variance]
     freedom = sum(variances) ** 2 / sum(v**2 / f for v, f in told) if told else np.inf
-    if min(one.freedom for one in estimates) == 0:
-        freedom = 0.0  # one of them has a spread that nobody knows
-    return Estimate(float(np.mean([one.value for one in estimates])), sum(variances), freedom)
+    return Estimate(value, sum(variances), freedom)
 
 
 def rate_per_hour(events: int, hours: float) -> Interval:

@@ -10,7 +10,8 @@ import hashlib
 import logging
 import re
 import zlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +34,8 @@ SHORTEST_S, LONGEST_S = 0.15, 5.0
 LEAST_RECORDINGS = 5
 """Of each word: fewer cannot be divided into some to learn from and some to judge by."""
 DEV_SHARE = 0.15
+MOST_ASIDE = 0.5
+"""Of the recordings of a word; more only where it cannot be otherwise."""
 QUIETEST = 10
 """A recording whose highest sample (of 32,767) is below this holds nothing."""
 SHOWN = 5
@@ -219,19 +222,38 @@ def divide(clips: Sequence[Clip], words: Sequence[str]) -> tuple[list[Clip], lis
             "voices are learnt from and judged by, so figures on dev are better than strangers will find"
         )
         keys = [clip.id for clip in clips]
-    aside: set[str] = set()
-    left = {word: sum(clip.label == word for clip in clips) for word in words}
-    short = {word: DEV_SHARE * count for word, count in left.items()}
-    for key in sorted(set(keys), key=lambda key: zlib.crc32(key.encode())):
-        own = [clip.label for clip, other in zip(clips, keys, strict=True) if other == key]
-        wanted = any(short.get(label, 0) > 0 for label in own)
-        if wanted and all(left[word] - own.count(word) >= 1 for word in words):
-            aside.add(key)
-            for word in words:
-                left[word] -= own.count(word)
-                short[word] -= own.count(word)
+    said = {key: Counter[str]() for key in keys}
+    for clip, key in zip(clips, keys, strict=True):
+        said[key][clip.label] += 1
+    aside = _put_aside(said, words, MOST_ASIDE)
+    if not aside and (aside := _put_aside(said, words, 1.0)):
+        logger.warning(
+            "most recordings of a word are by one speaker, who is put aside to judge by: little is left to "
+            "learn from, and recordings of each word by more people would help"
+        )
     train = [clip for clip, key in zip(clips, keys, strict=True) if key not in aside]
     dev = [clip for clip, key in zip(clips, keys, strict=True) if key in aside]
     if not dev:
         raise DataError("all recordings of a word are by one speaker: add another, or drop speakers' names")
     return train, dev
+
+
+def _put_aside(said: Mapping[str, Counter[str]], words: Sequence[str], most: float) -> set[str]:
+    """Chooses whose recordings to judge by: those who made few come first.
+
+    Args:
+        said: how often each speaker said each word.
+        words: the words that must be in both parts.
+        most: the largest share of a word's recordings that may be put aside; one is left in any case.
+    """
+    total = {word: sum(own[word] for own in said.values()) for word in words}
+    taken = Counter[str]()
+    aside = set()
+    for key in sorted(said, key=lambda key: (said[key].total(), zlib.crc32(key.encode()))):
+        own = said[key]
+        wanted = any(own[word] and taken[word] < DEV_SHARE * total[word] for word in words)
+        after = {word: taken[word] + own[word] for word in words}
+        if wanted and all(after[word] <= min(most * total[word], total[word] - 1) for word in words):
+            aside.add(key)
+            taken.update(own)
+    return aside

@@ -90,11 +90,15 @@ class OwnDev:
         self.hours = sum(len(piece.samples) for piece in talk) / SAMPLE_RATE / 3600
 
     def evaluate(self, network: Network) -> dict[str, float]:
-        """Mean over the words of the share heard right; `score` takes false alarms off."""
+        """Mean over the words of the share heard right; `score` takes false alarms off.
+
+        The words' own shares have names that no other figure has, whatever a word is.
+        """
         posterior = posteriors(network, self.words, sigmoid=False)
         truth, found = word_scores(posterior, self.placed, self.frame_samples)
         shares = {
-            self.labels[label]: float((found == label)[truth == label].mean()) for label in np.unique(truth)
+            f"right: {self.labels[label]}": float((found == label)[truth == label].mean())
+            for label in np.unique(truth)
         }
         talk = posteriors(network, self.talk, sigmoid=False)
         per_hour = sum(count_events(row, self.frame_samples) for row in talk) / self.hours

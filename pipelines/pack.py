@@ -12,6 +12,7 @@ import tarfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from rich.progress import track
 
@@ -53,6 +54,14 @@ class Part:
     name: str
     sha256: str
     files: tuple[Packed, ...]
+
+
+class Index(NamedTuple):
+    """What a folder of parts says of itself."""
+
+    parts: list[Part]
+    is_complete: bool
+    """Whether packing came to its end."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +145,7 @@ def pack(corpus: Corpus, out: Path, part_mb: float, sets: Sequence[str], splits:
         splits: which splits.
     """
     out.mkdir(parents=True, exist_ok=True)
-    before = {part.name: part for part in read_index(out)} if (out / INDEX_NAME).exists() else {}
+    before = {part.name: part for part in read_index(out).parts} if (out / INDEX_NAME).exists() else {}
     dealt = deal(list_items(corpus, sets, splits), int(part_mb * MEGABYTE))
     parts: list[Part] = []
     for number, items in enumerate(track(dealt, description="packing")):
@@ -149,7 +158,8 @@ def pack(corpus: Corpus, out: Path, part_mb: float, sets: Sequence[str], splits:
             parts.append(Part(name, _write_part(out / name, items), files))
         # Written after every part: a packing that was stopped knows what it has.
         kept = [part for other, part in before.items() if other not in {done.name for done in parts}]
-        _write_index(out, [*parts, *kept] if number + 1 < len(dealt) else parts)
+        is_last = number + 1 == len(dealt)
+        _write_index(out, parts if is_last else [*parts, *kept], is_complete=is_last)
     for stale in sorted(set(before) - {part.name for part in parts}):
         (out / stale).unlink(missing_ok=True)
     return parts
@@ -166,11 +176,11 @@ def unpack(source: Path, data: Path) -> int:
         How many files were written.
 
     Raises:
-        DataError: parts are missing or damaged; all of them are named.
+        DataError: parts are missing or damaged, and all of them are named; or packing was stopped.
     """
-    parts = read_index(source)
+    index = read_index(source)
     written, bad = 0, []
-    for part in track(parts, description="unpacking"):
+    for part in track(index.parts, description="unpacking"):
         missing = [file for file in part.files if not _intact(_inside(data, file.path), file.sha256)]
         if not missing:
             continue
@@ -183,10 +193,15 @@ def unpack(source: Path, data: Path) -> int:
             f"missing or damaged in {source}: {', '.join(bad)}; copy them again (the others are unpacked; "
             "the same command goes on)"
         )
+    if not index.is_complete:
+        raise DataError(
+            f"{source} was not packed to the end: {len(index.parts)} parts are there, and unpacked; run "
+            "`auricle data pack` again, copy what it adds, and unpack that"
+        )
     return written
 
 
-def read_index(folder: Path) -> list[Part]:
+def read_index(folder: Path) -> Index:
     """Reads the list of parts.
 
     Raises:
@@ -197,10 +212,11 @@ def read_index(folder: Path) -> list[Part]:
         table = json.loads(path.read_text(encoding="utf-8"))
         if table["format"] != FORMAT:
             raise DataError(f"{path} has format '{table['format']}', expected '{FORMAT}': pack again")
-        return [
+        parts = [
             Part(part["name"], part["sha256"], tuple(Packed(**file) for file in part["files"]))
             for part in table["parts"]
         ]
+        return Index(parts, bool(table.get("complete", True)))
     except OSError as error:
         raise DataError(f"no {path}: give the folder that `auricle data pack` wrote") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -268,7 +284,7 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _write_index(out: Path, parts: Sequence[Part]) -> None:
-    table = {"format": FORMAT, "parts": [asdict(part) for part in parts]}
+def _write_index(out: Path, parts: Sequence[Part], *, is_complete: bool) -> None:
+    table = {"format": FORMAT, "complete": is_complete, "parts": [asdict(part) for part in parts]}
     with written_whole(out / INDEX_NAME) as partial:
         partial.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")

@@ -52,7 +52,7 @@ RATE = 2.0
 """False accepts per hour at which misses are told: fewer cannot be counted in so little speech."""
 SEED, STEPS = 63_000, 300
 WEIGHTS = ("doubt_cost", "slow_cost", "faint_cost")
-BY_FIT = PhraseSearchSettings(doubt_cost=0.0, slow_cost=0.0, faint_cost=0.0)
+BY_FIT = PhraseSearchSettings(doubt_cost=0.0, unsure_cost=0.0, slow_cost=0.0, faint_cost=0.0)
 
 
 class Paths(NamedTuple):

@@ -65,11 +65,14 @@ class TrainingConfig:
     """So many streams hear the same noise (making noise costs time)."""
 
     def __post_init__(self) -> None:
-        """Checks the optimiser."""
+        """Checks the optimiser, and the sizes."""
         if self.optimiser not in OPTIMISERS:
             raise ConfigError(
                 f"unknown training.optimiser '{self.optimiser}': expected one of {', '.join(OPTIMISERS)}"
             )
+        for name, least in {"steps": 0, "streams": 1, "evaluate_every": 1, "noise_share": 1}.items():
+            if getattr(self, name) < least:
+                raise ConfigError(f"training.{name}: expected {least} or more, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,9 @@ def load_recipe(task: str, settings: Sequence[str] = (), path: Path | None = Non
         values = tomllib.loads(source.read_text(encoding="utf-8"))
     except OSError as error:
         known = ", ".join(sorted(entry.stem for entry in RECIPES.glob("*.toml")))
-        raise ConfigError(f"no recipe {source}: shipped are {known}; or give a file with --recipe") from error
+        raise ConfigError(
+            f"no recipe {path or task}: shipped are {known}; or give a file with --recipe"
+        ) from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{source} is not TOML: {error}") from error
     for setting in settings:

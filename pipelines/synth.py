@@ -179,8 +179,9 @@ def synthesise_set(request: Request, out: Path, *, wanted: Sequence[str] = (), f
         )
     out.mkdir(parents=True, exist_ok=True)
     if fresh:
-        for path in out.glob("part-*"):
-            path.unlink()
+        # The list goes first: what is stopped in between must not leave texts that belong to other audio.
+        for path in (out / "train.jsonl", *sorted(out.glob("part-*"))):
+            path.unlink(missing_ok=True)
     marker.write_text(json.dumps(asked, indent=1) + "\n", encoding="utf-8")
     lines = plan(request)
     shards = [lines[start : start + SHARD] for start in range(0, len(lines), SHARD)]
@@ -199,7 +200,8 @@ def synthesise_set(request: Request, out: Path, *, wanted: Sequence[str] = (), f
             progress.update(task, advance=len(shard))
     parts = [out / f"part-{number:03d}.jsonl" for number in range(len(shards))]
     manifest = "".join(part.read_text(encoding="utf-8") for part in parts)
-    (out / "train.jsonl").write_text(manifest, encoding="utf-8")
+    with written_whole(out / "train.jsonl") as partial:
+        partial.write_text(manifest, encoding="utf-8")
     return spoken
 
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from auricle.models.decoding.background import WINDOW_FRAMES
 from auricle.models.decoding.phrases import Array
-from auricle.pipelines.corpus import SAMPLE_RATE
 from auricle.pipelines.metrics import Interval, share_by_block
 from auricle.pipelines.report import plain
 from auricle.pipelines.wake_streams import GAP_SAMPLES
@@ -27,7 +26,7 @@ class Outcome(NamedTuple):
     own: Array  # highest score in each of its own recordings
     speakers: tuple[str, ...]  # of those
     others: Array  # highest score of each window that holds none of it, falling
-    hours: float  # of those windows
+    hours: float  # of the speech in those windows
 
     def threshold(self, rate: float) -> float:
         """The lowest score from which on there are at most `rate` false accepts an hour."""
@@ -52,7 +51,7 @@ def outcomes(scores: Mapping[str, Array], trials: Trials, frame_samples: int) ->
             if text_of(place.note) == phrase:
                 own.append(float(values[place.stream, first : last // frame_samples + 1].max()))
                 speakers.append(place.note.speaker_or_id)
-        found[phrase] = _outcome(own, speakers, values, free, frame_samples)
+        found[phrase] = _outcome(own, speakers, values, free, trials.other_hours)
     return found
 
 
@@ -66,13 +65,12 @@ def _outcome(
     speakers: Sequence[str],
     scores: Array,
     free: NDArray[np.bool_],
-    frame_samples: int,
+    hours: float,
 ) -> Outcome:
     windows = scores.shape[1] // WINDOW_FRAMES
     shape = (len(scores), windows, WINDOW_FRAMES)
     usable = free[:, : windows * WINDOW_FRAMES].reshape(shape)
     others = np.where(usable, scores[:, : windows * WINDOW_FRAMES].reshape(shape), -np.inf).max(2)
-    hours = float(free.sum()) * frame_samples / SAMPLE_RATE / 3600
     ordered = -np.sort(-others[np.isfinite(others)])
     return Outcome(np.array(own, np.float32), tuple(speakers), ordered.astype(np.float32), hours)
 

@@ -4,7 +4,7 @@ Shape letters: J output frames, V labels.
 """
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from auricle.models.decoding.ways import Ways
 from auricle.pipelines.corpus import SAMPLE_RATE
 from auricle.pipelines.metrics import Interval, rate_per_hour, share_by_block
 from auricle.pipelines.report import plain
-from auricle.pipelines.wake_streams import Heard
+from auricle.pipelines.wake_streams import GAP_SAMPLES, Heard
 from auricle.pipelines.wake_trials import LATE_SAMPLES, Trials, is_other_speech
 
 PROMISED = 0.5
@@ -69,6 +69,28 @@ def keep_promise(
     return _judged(_accepted(spotter, heard, frame_samples), trials)
 
 
+def heard_in_noise(
+    heard: Heard,
+    phrases: Sequence[str],
+    ways: Ways,
+    background: Background,
+    frame_samples: int,
+    *,
+    second_look: SecondLook | None = None,
+) -> dict[str, Any]:
+    """What is taken for phrases where nobody speaks: plain values."""
+    wanted = [Wanted(ways[text], PROMISED, round(REFRACTORY_S * SAMPLE_RATE)) for text in phrases]
+    accepts = _accepted(Spotter(wanted, background, frame_samples, second_look), heard, frame_samples)
+    hours = heard.log_probs.shape[0] * heard.log_probs.shape[1] * frame_samples / SAMPLE_RATE / 3600
+    counts = Counter(phrases[one.phrase] for one in accepts)
+    return {
+        "hours": hours,
+        "asked_for_per_hour": PROMISED,
+        "false_accepts": {text: counts[text] for text in phrases},
+        "false_accepts_per_hour": plain(rate_per_hour(len(accepts), hours * len(phrases))),
+    }
+
+
 def _accepted(spotter: Spotter, heard: Heard, frame_samples: int) -> list[Accept]:
     found = []
     for stream, rows in enumerate(heard.log_probs):
@@ -84,17 +106,19 @@ def _judged(accepts: Sequence[Accept], trials: Trials) -> Promise:
     """Tells right from false; what lies in a recording of any phrase is not false."""
     caught: dict[int, list[bool]] = defaultdict(list)
     speakers: dict[int, list[str]] = defaultdict(list)
-    delays, right, said_s = [], set(), 0.0
+    delays, right = [], set()
     for place in trials.placed:
         if is_other_speech(place.note):
             continue
-        said_s += (place.end_sample - place.start_sample) / SAMPLE_RATE
-        span = range(place.start_sample, place.end_sample + LATE_SAMPLES)
-        here = [one for one in accepts if one.stream == place.stream and one.sample in span]
+        last = place.end_sample + LATE_SAMPLES
+        here = [
+            one for one in accepts if one.stream == place.stream and place.start_sample <= one.sample < last
+        ]
         right.update(here)
         if (phrase := trials.phrase_of(place.note)) is None:
             continue
-        own = [one for one in here if one.phrase == phrase]
+        in_time = last - GAP_SAMPLES  # the silence after a recording belongs to its place
+        own = [one for one in here if one.phrase == phrase and one.sample < in_time]
         caught[phrase].append(bool(own))
         speakers[phrase].append(place.note.speaker_or_id)
         ends = place.note.details.get("wake_end")
@@ -103,7 +127,7 @@ def _judged(accepts: Sequence[Accept], trials: Trials) -> Promise:
     false = [one.phrase for one in set(accepts) - right]
     phrases = range(len(trials.phrases))
     misses = [share_by_block([not one for one in caught[number]], speakers[number]) for number in phrases]
-    hours = [trials.hours - said_s / 3600] * len(phrases)
+    hours = [trials.other_hours] * len(phrases)
     return Promise(misses, [false.count(number) for number in phrases], hours, delays)
 
 

@@ -33,6 +33,13 @@ def wake_text(figures: Mapping[str, Any]) -> str:
         lines.append(_promise(found["promise"]))
         if "fitted" in found:
             lines.append(f"With the verifiers: {_promise(found['fitted'])}")
+    if noise := figures.get("noise"):
+        rate = noise["false_accepts_per_hour"]
+        lines.append(
+            f"In {noise['hours']:.2f} h of noise in which nobody speaks (half a minute at a time, recorded "
+            f"and coloured) there are {rate['value']:.2f} [{rate['low']:.2f}, {rate['high']:.2f}] false "
+            f"accepts an hour for each phrase, where {noise['asked_for_per_hour']:g} were asked for.\n"
+        )
     lines.append(
         f"The search takes {1000 * figures['cost']:.2f} ms of CPU time for a second of audio, all "
         f"{len(figures['phrases'])} phrases together; the acoustic model and second looks come on top.\n"

@@ -22,13 +22,16 @@ from auricle.models.frontend import LogMel
 from auricle.models.second_pass import SECOND_SUFFIX, SecondPass, load_second_pass
 from auricle.pipelines.corpus import SAMPLE_RATE, Clip, Corpus
 from auricle.pipelines.dev import CHUNK_FRAMES, lay_out
-from auricle.pipelines.sounds import read_clip, speech_at_reference, split_noise
+from auricle.pipelines.sounds import NoiseConfig, read_clip, speech_at_reference, split_noise
 from auricle.pipelines.streams import EndlessStream, Piece, Placed
 from auricle.pipelines.targets import HOP_SAMPLES
 
 GAP_SAMPLES = SAMPLE_RATE * 4 // 10
 """Silence after each recording."""
 SEED = 60_000
+COLOURED_PART = 0.3
+ALONE_DB = (-30.0, 15.0)
+"""Levels of noise that stands alone, about the reference level."""
 NEVER = -1e3
 """The score of what is no candidate."""
 
@@ -119,8 +122,11 @@ class Ear:
         found: Array = self.look_again(hidden[None])[0]
         return found
 
-    def second_look(self) -> SecondLook | None:
+    def second_look(self, judged_on: str = "") -> SecondLook | None:
         """What looks again at wake phrases, with its background; None without one.
+
+        Args:
+            judged_on: a split that is not to be part of the background.
 
         Raises:
             ModelError: the background is damaged, or belongs to another second pass.
@@ -129,7 +135,7 @@ class Ear:
         if self.second is None or not path.exists():
             return None
         background = load_background(path, self.second_digest, "second pass")
-        return SecondLook(background, self.look_at_one)
+        return SecondLook(background.without(judged_on), self.look_at_one)
 
 
 def lay_clips(corpus: Corpus, clips: Sequence[Clip], streams: int) -> Laid:
@@ -152,6 +158,17 @@ def recorded_noise(corpus: Corpus, part: str, shape: Sequence[int]) -> torch.Ten
         for row in range(shape[0])
     ]
     return torch.from_numpy(np.stack(rows))
+
+
+def noise_alone(corpus: Corpus, part: str, streams: int, seconds: float) -> torch.Tensor:
+    """Noise alone, recorded and coloured, each stream at a level of its own, with shape `(B, N)`."""
+    planner = split_noise(corpus, part, NoiseConfig(coloured_part=COLOURED_PART))
+    rows = []
+    for row in range(streams):
+        level_db = np.random.default_rng((SEED, row, 1)).uniform(*ALONE_DB)
+        noise = EndlessStream(planner, (SEED, row, 2)).take(round(seconds * SAMPLE_RATE) // HOP_SAMPLES)[0]
+        rows.append(noise * np.float32(10 ** (level_db / 20)))
+    return torch.from_numpy(np.clip(np.stack(rows), -1, 1))
 
 
 def in_noise(samples: torch.Tensor, noise: torch.Tensor, snr_db: float | Sequence[float]) -> torch.Tensor:

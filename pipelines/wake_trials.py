@@ -18,7 +18,7 @@ from auricle.pipelines.calibrate import spoken_as
 from auricle.pipelines.corpus import SAMPLE_RATE, Clip, Corpus
 from auricle.pipelines.recorded import Recorded
 from auricle.pipelines.streams import Placed
-from auricle.pipelines.wake_streams import lay_clips
+from auricle.pipelines.wake_streams import GAP_SAMPLES, lay_clips
 
 POSITIVES = ("wakewords", "wuw2")
 SETS = (*POSITIVES, "librispeech", "commonvoice", "speechocean762", "speechcommands", "fsdd")
@@ -38,7 +38,14 @@ class Trials(NamedTuple):
     phrases: tuple[str, ...]
     placed: list[Placed]  # the note of each is its clip
     samples: torch.Tensor  # (B, N)
-    hours: float
+    hours: float  # of the streams, silence between recordings included
+
+    @property
+    def other_hours(self) -> float:
+        """Duration of the other speech, in which false accepts are counted, without silence after each."""
+        others = [place for place in self.placed if is_other_speech(place.note)]
+        spoken = sum(place.end_sample - place.start_sample - GAP_SAMPLES for place in others)
+        return spoken / SAMPLE_RATE / 3600
 
     def phrase_of(self, clip: Clip) -> int | None:
         """Number of the phrase that a clip holds."""

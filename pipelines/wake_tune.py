@@ -98,6 +98,11 @@ def read_folder(folder: Path) -> list[Recording]:
     return found
 
 
+def hours(recordings: Sequence[Recording]) -> float:
+    """How long they last together."""
+    return sum(len(one.samples) for one in recordings) / SAMPLE_RATE / 3600
+
+
 class Listener:
     """Scores one phrase as the daemon does: by its search, and by the second pass where there is one."""
 

@@ -191,7 +191,7 @@ def test_epochs_hold_everything_once_and_few_of_the_limited(data: Path, tmp_path
     run = trainer(data, tmp_path, recipe("training.steps=1"))
     assert isinstance(run.task, AcousticTask)
     utterances, limits = run.task.utterances, {"talk": 0, "words": 3}
-    plans = [plan_epoch(utterances, limits, 6.0, np.random.default_rng(seed)) for seed in (0, 1)]
+    plans = [plan_epoch(utterances, limits, 6.0, np.random.default_rng(seed)) for seed in range(8)]
     for plan in plans:
         drawn = [utterances[number].clip for batch in plan for number in batch]
         assert (
@@ -199,7 +199,8 @@ def test_epochs_hold_everything_once_and_few_of_the_limited(data: Path, tmp_path
         )
         assert sum(clip.set == "words" for clip in drawn) == 3
         for batch in plan:
-            assert max(utterances[n].clip.seconds for n in batch) * len(batch) <= 6.0 or len(batch) == 1
+            assert max(utterances[n].clip.seconds for n in batch) * len(batch) <= 6.0
+            assert len(batch) > 1  # what is left over at the end can still be shared by two processes
     assert plans[0] != plans[1]
     # `eval` manifests are unreadable: had training looked into one, it would have failed.
     assert {clip.split for clip in run.task.clips} == {"train"}

@@ -242,8 +242,49 @@ def test_a_wrong_count_is_refused(text: str) -> None:
         arguments.count(text)
 
 
+@pytest.mark.parametrize("text", ["nan", "inf", "0", "-1", "some", ""])
+def test_a_measure_of_nothing_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="expected a number above 0"):
+        arguments.positive(text)
+
+
 def test_durations_and_counts_are_read() -> None:
     assert (arguments.seconds("0.5"), arguments.count("3")) == (0.5, 3)
+    assert (arguments.positive("0.05"), arguments.whole("0")) == (0.05, 0)
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("train vad --threads 0", "--threads: expected a whole number, 1 or more"),
+        ("train vad --minutes -1", "--minutes: expected a number above 0"),
+        ("train acoustic --loaders -1", "--loaders: expected a whole number, 0 or more"),
+        ("train vad --set network.layers=0", "labels, hidden and layers want 1 or more"),
+        ("train vad --set training.steps=-5 --show", "training.steps: expected 0 or more, got -5"),
+        ("train vad --recipe nothere", "no recipe nothere: shipped are"),
+        ("compare --seeds 0", "--seeds: expected a whole number, 1 or more"),
+        ("calibrate model --part 0", "--part: expected a number above 0"),
+        ("data pack --part-mb nan", "--part-mb: expected a number above 0"),
+        ("evaluate wake commands", "`evaluate wake` goes alone"),
+        ("evaluate model.safetensors wake", "`evaluate wake` goes alone"),
+        ("evaluate transcripts --snr-db 5", "no --snr-db"),
+        ("say-it !!!", "nothing to say in '!!!'"),
+        ("say-it --set acoustic.lexicon=nope.txt hey", "no lexicon nope.txt"),
+        ("stream nothing.wav --grammar .", "commands.grammar: got the folder '.'"),
+        ("send --to tcp://127.0.0.1:9 --stream a/b nothing.wav", "--stream: expected a stream name"),
+        ("config --set streams.mic.rate=1", "expected 0, or 4000 to 384000 Hz, got 1"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_begins(
+    command: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        code: object = cli.main(command.split())
+    except SystemExit as stop:
+        code = stop.code  # argparse has refused it
+    assert code in (1, 2)
+    err = capsys.readouterr().err
+    assert said in err and "bug" not in err
 
 
 WITHOUT_SETTINGS = ("evaluate", "data", "calibrate", "tune", "say-it")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,12 @@ def test_a_comparison_is_written_and_resumed(
         Comparison(vad_plan(), out, data, tmp_path / "work").run()
     with pytest.raises(DataError, match=r"other settings.*--fresh"):
         Comparison(vad_plan(budget=Budget(steps=7)), out, data, tmp_path / "work").run()
+    other = tmp_path / "other"
+    shutil.copytree(data, other)
+    manifest = next(other.glob("*/train.jsonl"))
+    manifest.write_text("".join(manifest.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(DataError, match=r"other settings.*--fresh"):
+        Comparison(vad_plan(), out, other, tmp_path / "work").run()
 
 
 def test_without_data_the_rest_is_measured_and_the_page_says_so(

@@ -12,7 +12,13 @@ import soundfile
 from numpy.typing import NDArray
 
 from auricle.configs.errors import DataError
-from auricle.pipelines.corpus import SPLITS, Corpus, read_manifest, shared_between_splits
+from auricle.pipelines.corpus import (
+    SPLITS,
+    Corpus,
+    manifests_digest,
+    read_manifest,
+    shared_between_splits,
+)
 
 
 def write_set(data: Path, name: str, split: str, entries: list[dict[str, object]]) -> None:
@@ -113,12 +119,53 @@ def test_missing_folder_set_and_shard_name_the_remedy(data: Path, tmp_path: Path
         corpus.rooms()
 
 
-@pytest.mark.parametrize("line", ["{", '{"id": "a", "file": "b", "start": 0}', "[]"])
+def test_what_another_folder_holds_is_not_taken_for_it(data: Path, tmp_path: Path) -> None:
+    """Two data folders with one work folder; and a shard that an older one has replaced."""
+    other = tmp_path / "other"
+    write_set(other, "toy", "train", [{}])
+    shard = other / "toy/train.flac"
+    for value in (0.1, 0.2):
+        soundfile.write(shard, np.full(16_000, value), 16_000)
+        os.utime(shard, (1e9, 1e9 + value))
+        first, second = (Corpus(folder, tmp_path / "work") for folder in (data, other))
+        assert first.audio(first.clips("toy", "train")[0])[:3].tolist() == [0, 1, 2]
+        assert second.audio(second.clips("toy", "train")[0])[0] == pytest.approx(32_768 * value, abs=2)
+
+
+def test_folders_are_told_apart_by_their_manifests(data: Path) -> None:
+    before = manifests_digest(data)
+    write_set(data, "toy", "eval", [{"speaker": "none that is learnt from"}])
+    assert manifests_digest(data) == before
+    write_set(data, "toy", "dev", [{"speaker": "another"}])
+    assert manifests_digest(data) != before
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{",
+        '{"id": "a", "file": "b", "start": 0}',
+        "[]",
+        '{"id": "a", "file": "b", "start": -1, "duration": 1}',
+        '{"id": "a", "file": "b", "start": 0, "duration": 0}',
+        '{"id": "a", "file": "b", "start": 0, "duration": 1e999}',
+    ],
+)
 def test_bad_manifest_line_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "train.jsonl"
     good = '{"id": "a", "file": "b", "start": 0, "duration": 1}'
     path.write_text(f"{good}\n{line}\n")
     with pytest.raises(DataError, match="line 2"):
+        read_manifest(path, "toy", "train")
+
+
+def test_a_manifest_in_another_encoding_is_named_and_a_text_may_hold_any_sign(tmp_path: Path) -> None:
+    path = tmp_path / "train.jsonl"
+    line = '{"id": "a", "file": "b", "start": 0, "duration": 1, "text": "one\u2028two"}'
+    path.write_text(f"{line}\n{line}", encoding="utf-8")
+    assert [clip.words for clip in read_manifest(path, "toy", "train")] == [("one", "two")] * 2
+    path.write_bytes(line.encode("utf-16"))
+    with pytest.raises(DataError, match=r"train\.jsonl: .*UTF-8"):
         read_manifest(path, "toy", "train")
 
 

@@ -15,7 +15,7 @@ from auricle.configs.cli import main
 from auricle.configs.errors import ConfigError, DataError
 from auricle.models.frontend import LogMel
 from auricle.pipelines import own_task
-from auricle.pipelines.corpus import Corpus
+from auricle.pipelines.corpus import Clip, Corpus
 from auricle.pipelines.own_recordings import divide, gather, list_recordings
 from auricle.pipelines.own_task import OwnWordsTask, own_recipe
 from auricle.pipelines.own_words import OwnWords, sound_alikes
@@ -72,7 +72,7 @@ def test_a_model_for_own_words_is_learnt_and_heard_with(
     assert np.mean(losses[-8:]) < 0.7 * np.mean(losses[:4])
     assert set(run.progress.figures) == {
         *("score", "balanced", "false_alarms_per_hour"),
-        *("lamp", "door", "unknown"),
+        *("right: lamp", "right: door", "right: unknown"),
     }
     model = tmp_path / "mine.safetensors"
     write_model(run, model, "auricle train keyword")
@@ -113,6 +113,33 @@ def test_without_speakers_recordings_are_divided_and_that_is_said(
         assert sum(clip.label == word for clip in own.train) == 5
         assert sum(clip.label == word for clip in own.dev) == 1
     assert divide(own.train + own.dev, ("lamp",))[1] != []
+
+
+def said(word: str, *counts: tuple[str, int]) -> list[Clip]:
+    return [
+        Clip(f"{word} {speaker} {number}", "own", "train", "shard", 0, 16_000, speaker, label=word)
+        for speaker, count in counts
+        for number in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    "counts", [(("ann", 50), ("bob", 5)), (("lea", 40), ("max", 6), ("jan", 6)), (("ann", 6), ("bob", 6))]
+)
+def test_who_made_most_recordings_is_learnt_from(
+    counts: tuple[tuple[str, int], ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    train, dev = divide(said("lamp", *counts), ("lamp",))
+    assert len(train) >= len(dev) > 0
+    assert not {clip.speaker for clip in train} & {clip.speaker for clip in dev}
+    assert not caplog.text
+
+
+def test_where_each_word_has_a_voice_of_its_own_that_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    clips = said("lamp", ("ann", 20), ("bob", 5)) + said("door", ("ann", 5), ("bob", 20))
+    _, dev = divide(clips, ("lamp", "door"))
+    assert len({clip.speaker for clip in dev}) == 1
+    assert "most recordings of a word are by one speaker" in caplog.text
 
 
 def test_a_manifest_may_list_the_recordings(folder: Path, tmp_path: Path) -> None:

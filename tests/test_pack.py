@@ -1,5 +1,6 @@
 """Data in parts: there and back, damage found, work not done twice."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import spoken
 from auricle.configs.cli import main
 from auricle.configs.errors import DataError
 from auricle.models.lexicon import Lexicon
+from auricle.pipelines import pack as pack_module
 from auricle.pipelines.corpus import Corpus
 from auricle.pipelines.pack import check_splits, pack, read_index, unpack
 
@@ -53,9 +55,29 @@ def test_damage_is_found_and_the_rest_is_kept(data: Path, tmp_path: Path) -> Non
     before = sum(path.is_file() for path in (tmp_path / "data").rglob("*"))
     (tmp_path / "kept").rename(parts[-1])
     packed(data, tmp_path / "parts")  # mends the damaged part
-    total = sum(len(part.files) for part in read_index(tmp_path / "parts"))
+    total = sum(len(part.files) for part in read_index(tmp_path / "parts").parts)
     assert unpack(tmp_path / "parts", tmp_path / "data") == total - before > 0
     assert unpack(tmp_path / "parts", tmp_path / "data") == 0
+
+
+def test_what_was_packed_in_part_is_not_taken_for_the_whole(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = pack_module._write_part
+
+    def fails(path: Path, items: Sequence[pack_module.Item]) -> str:
+        if path.name == "part-001.tar":
+            raise OSError(28, "No space left on device")
+        return write(path, items)
+
+    monkeypatch.setattr(pack_module, "_write_part", fails)
+    with pytest.raises(OSError, match="No space"):
+        packed(data, tmp_path / "parts")
+    with pytest.raises(DataError, match="not packed to the end: 1 parts"):
+        unpack(tmp_path / "parts", tmp_path / "data")
+    monkeypatch.undo()
+    packed(data, tmp_path / "parts")
+    assert unpack(tmp_path / "parts", tmp_path / "data") > 0
 
 
 def test_a_second_packing_writes_nothing(data: Path, tmp_path: Path) -> None:

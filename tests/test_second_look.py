@@ -9,7 +9,7 @@ import torch
 from test_wake_search import FRAME, ONE_TWO, OTHER, SETTINGS, background, silence
 from test_wake_search import spoken as said
 
-from auricle.configs.errors import ModelError
+from auricle.configs.errors import DataError, ModelError
 from auricle.configs.settings import Settings, WakeSettings
 from auricle.daemon.wake import WakeDetector, build_wake_detector
 from auricle.models.decoding import listening
@@ -203,6 +203,16 @@ def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     first.save(model.with_suffix(SUFFIX))
     second.save(model.with_suffix(SUFFIX_OF_SECOND))
     return model
+
+
+def test_speech_too_short_to_calibrate_on_is_refused(
+    calibrated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration, "SOURCES", {("talk", "dev"): 1.0})
+    corpus = Corpus(spoken.write_data(tmp_path / "data"), tmp_path)
+    assert 0 < sum(clip.seconds for clip in corpus.clips("talk", "dev")) < calibration.PIECE_S
+    with pytest.raises(DataError, match="60 s or more"):
+        calibrate(Ear(calibrated), corpus, background().info.search)
 
 
 def test_a_second_pass_gets_a_background_of_its_own(calibrated: Path) -> None:

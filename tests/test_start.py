@@ -1,5 +1,6 @@
 """Training that begins with a finished model: in its own shape, deeper, or with GRUs for its LSTMs."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ from auricle.configs.errors import ConfigError
 from auricle.models.checkpoint import ModelSpec, load_model, save_model
 from auricle.models.network import Network
 from auricle.models.phones import BLANK, phone_labels
-from auricle.pipelines.recipe import Recipe, load_recipe
+from auricle.models.second_pass import SecondPassConfig, TwoPasses
+from auricle.pipelines.recipe import RECIPES, Recipe, load_recipe
 from auricle.pipelines.start import start_from_model
 
 SHAPE = ("network.hidden=16", "network.conv_channels=[8,8]", "network.layers=2")
@@ -27,6 +29,17 @@ def finished(folder: Path, *settings: str) -> tuple[str, Network]:
     spec = ModelSpec("acoustic", phone_labels(BLANK), made.network, made.frontend, lookahead_frames=3)
     save_model(folder / "model.safetensors", spec, network)
     return f"training.start={folder / 'model.safetensors'}", network
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_shipped_recipe_can_begin(path: Path) -> None:
+    """What it begins with may have been replaced by another shape since."""
+    made = load_recipe(tomllib.loads(path.read_text())["task"], path=path)
+    shape, layers = made.network, made.acoustic.second_layers
+    second = SecondPassConfig(shape.labels, shape.hidden, layers)
+    network = TwoPasses(shape, second) if layers else Network(shape)
+    if made.training.start:
+        start_from_model(network, made)
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from auricle.configs.errors import BusError
 from auricle.configs.loader import load
 from auricle.configs.settings import Settings, StreamSettings
+from auricle.daemon import event_data
 from auricle.daemon.bundled import FOLDER
 from auricle.daemon.bus import RecordingPublisher
 from auricle.daemon.events import Event
@@ -178,6 +179,30 @@ def test_no_speech_begins_before_a_fresh_start(engine: TorchEngine, words: Sampl
     assert len(starts) > 1 and starts[1] >= cut + 160
     segments = [event.data for event in sink.events if event.type == "speech.stop"]
     assert all(a["end_sample"] <= b["start_sample"] for a, b in itertools.pairwise(segments))
+
+
+@pytest.mark.parametrize("setting", ["vad.hangover_ms=20", "vad.preroll_ms=0"])
+def test_no_speech_lies_behind_the_end(engine: TorchEngine, words: Samples, setting: str) -> None:
+    """What the models need of silence behind it has no place on the timeline."""
+    speech = next(e.data for e in events_of(words, engine, configured(), [320]) if e.type == "speech.stop")
+    for end in range(speech["start_sample"] + 4000, speech["end_sample"], 1777):
+        one, sink = pipeline(engine, configured(setting, "vad.min_speech_ms=20"))
+        one.feed(Span(words[:end], 0, 0, 0, None))
+        one.finish()
+        segments = [event.data for event in sink.events if event.type == "speech.stop"]
+        starts = [event.data["start_sample"] for event in sink.events if event.type == "speech.start"]
+        assert starts == [data["start_sample"] for data in segments]
+        for data in segments:
+            assert data["start_sample"] < data["end_sample"] <= end
+            assert data["duration"] == (data["end_sample"] - data["start_sample"]) / 16_000
+
+
+def test_what_lies_behind_the_end_is_cut_off() -> None:
+    data = event_data.speech_stop(1600, 3200, 0.9)
+    assert event_data.within(data, 3200) == data
+    assert event_data.within(data, 2400) == event_data.speech_stop(1600, 2400, 0.9)
+    assert event_data.within(data, 1600) is None
+    assert event_data.within(event_data.speech_start(1600, 0.9), 1601) is not None
 
 
 def test_a_stream_may_end_with_nothing_left_to_hear(engine: TorchEngine) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,6 +75,25 @@ def test_a_set_is_spoken_once_and_goes_on_where_it_stopped(
         synthesise_set(Request(("lamp",)), out)
     assert synthesise_set(Request(("lamp",), takes=1), out, fresh=True) == 1
     assert len(corpus.clips("spoken", "train")) == 1
+
+
+def test_what_is_spoken_anew_and_stopped_has_no_texts_of_before(
+    engine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(synth, "SHARD", 2)
+    out = tmp_path / "data/spoken"
+    synthesise_set(Request(("lamp",), takes=4), out)
+    write = synth._write_shard
+
+    def stops(lines: Any, spoken: Any, folder: Path, listing: Path) -> None:
+        if listing.stem == "part-001":
+            raise KeyboardInterrupt
+        write(lines, spoken, folder, listing)
+
+    monkeypatch.setattr(synth, "_write_shard", stops)
+    with pytest.raises(KeyboardInterrupt):
+        synthesise_set(Request(("door",), takes=4), out, fresh=True)
+    assert not Corpus(tmp_path / "data", tmp_path / "work").clips("spoken", "train")
 
 
 def test_the_seed_decides_voice_and_speed(engine: Path) -> None:

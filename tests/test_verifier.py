@@ -37,7 +37,7 @@ from auricle.models.lexicon import Lexicon
 from auricle.models.phones import BLANK, INDEX, phone_labels
 from auricle.pipelines import fit_verifier as fitting
 from auricle.pipelines import verifier_data
-from auricle.pipelines.evaluate_verifier import verified_scores, without_split
+from auricle.pipelines.evaluate_verifier import verified_scores
 from auricle.pipelines.verifier_data import Example, Take
 from auricle.pipelines.wake_streams import scan
 
@@ -226,12 +226,13 @@ def test_recordings_of_something_else_are_named(monkeypatch: pytest.MonkeyPatch)
         )
 
 
-def test_the_split_that_is_judged_is_not_fitted_to() -> None:
+def test_the_split_that_is_judged_is_neither_fitted_to_nor_calibrated_on() -> None:
     codes = np.arange(5, dtype=np.uint8)[:, None, None] * np.ones((1, 1500, LABELS), np.uint8)
     sources = ("talk dev: 0.03 h", "talk train: 0.05 h")
     both = Background(codes, BackgroundInfo("cafe0123", 0.08, 0.04, SEARCH, sources=sources))
-    assert np.unique(without_split(both, "dev").codes).tolist() == [2, 3, 4]
-    assert without_split(both, "eval").codes.shape == codes.shape
+    assert np.unique(both.without("dev").codes).tolist() == [2, 3, 4]
+    assert both.without("eval").codes.shape == codes.shape
+    assert both.without("dev").info.hours == pytest.approx(0.05, rel=0.1)
 
 
 def test_the_command_refuses_too_few(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ from auricle.pipelines.corpus import Clip, Corpus
 from auricle.pipelines.evaluate_wake import grouped, times_learnt
 from auricle.pipelines.streams import Placed
 from auricle.pipelines.wake_outcomes import Outcome, by_phrase, det_points, mean_misses, outcomes
-from auricle.pipelines.wake_promise import keep_promise
+from auricle.pipelines.wake_promise import Accept, _judged, heard_in_noise, keep_promise
 from auricle.pipelines.wake_report import draw_wake, wake_text
 from auricle.pipelines.wake_streams import GAP_SAMPLES, Heard
 from auricle.pipelines.wake_trials import Trials, text_of
@@ -46,12 +46,14 @@ def clip(number: int, text: str) -> Clip:
 
 
 def trials(hours_frames: int = 9000) -> Trials:
-    """Two streams; "alpha" at frames 100 and 500 of the first, "beta" at 300 of the second."""
+    """Two streams: "alpha" at frames 100 and 500 of the first, "beta" at 300 of the second, talk from 600."""
     places = [(0, 100, "alpha"), (0, 500, "alpha"), (1, 300, "beta")]
     placed = [
         Placed(stream, begin * FRAME, (begin + 25) * FRAME + GAP_SAMPLES, clip(number, text))
         for number, (stream, begin, text) in enumerate(places)
     ]
+    talk = Clip("talk", "librispeech", "dev", "shard", 0, 16_000, text="what others say")
+    placed += [Placed(stream, 600 * FRAME, hours_frames * FRAME, talk) for stream in range(2)]
     samples = torch.zeros(2, hours_frames * FRAME)
     return Trials(("alpha", "beta"), placed, samples, samples.numel() / 16_000 / 3600)
 
@@ -65,7 +67,7 @@ def test_scores_are_sorted_into_own_recordings_and_all_else() -> None:
     assert alpha.own.tolist() == [-1.0, -9.0] and beta.own.tolist() == [-30.0]
     assert alpha.others[:3].tolist() == [-5.0, -7.0, -30.0]
     assert beta.others[0] == -30.0
-    assert alpha.hours == pytest.approx(2 * 9000 * 0.04 / 3600, rel=0.02)
+    assert alpha.hours == pytest.approx(2 * (8400 * 0.04 - 0.4) / 3600)  # no silence between recordings
 
 
 def test_misses_fall_as_more_false_accepts_are_allowed() -> None:
@@ -91,6 +93,33 @@ def test_the_promise_counts_hits_once_and_where_they_belong() -> None:
     promise = keep_promise(Heard(heard, None), trials(1000), WAYS, background, FRAME)
     assert [missed.value for missed in promise.misses] == [0.5, 0.0]
     assert promise.false_accepts == [0, 1]
+
+
+def test_a_hit_long_after_a_recording_is_a_miss_and_no_false_accept() -> None:
+    laid = trials(1000)
+    end = laid.placed[0].end_sample - GAP_SAMPLES
+    found = {}
+    for late_s in (0.3, 0.5):
+        accepts = [Accept(0, 0, end + round(late_s * 16_000)), Accept(1, 0, 900 * FRAME)]
+        promise = _judged(accepts, laid)
+        found[late_s] = (promise.misses[0].value, promise.false_accepts[0])
+        assert promise.hours[0] == laid.other_hours == pytest.approx(2 * (400 * 0.04 - 0.4) / 3600)
+    assert found == {0.3: (0.5, 1), 0.5: (1.0, 1)}
+
+
+def test_what_is_heard_in_noise_alone_is_counted() -> None:
+    rng = np.random.default_rng(0)
+    logits = 2 * rng.gumbel(0, 1, (20_000, 40)).astype(np.float32)
+    logits[np.arange(20_000), rng.integers(0, 40, 20_000)] += 6
+    background = Background(encode(logits, 500), INFO)
+    heard = np.full((2, 900, 40), -9.0, np.float32)
+    heard[..., 0] = -0.01
+    rows = ideal(ways_of("beta", LEXICON)[0])[12:]
+    heard[1, 300 : 300 + len(rows)] = rows
+    found = heard_in_noise(Heard(heard, None), ("alpha", "beta"), WAYS, background, FRAME)
+    assert found["false_accepts"] == {"alpha": 0, "beta": 1}
+    assert found["hours"] == pytest.approx(0.02)
+    assert found["false_accepts_per_hour"]["value"] == pytest.approx(25.0)
 
 
 def test_a_report_names_every_figure(tmp_path: Path) -> None:

@@ -116,6 +116,15 @@ def test_a_phrase_costs_more_the_less_sure_the_model_was_of_it() -> None:
     assert scores(PhraseSearch([ONE_TWO], only_doubt), rows)[-1, 0] == pytest.approx(dear[0], abs=0.05)
 
 
+def test_what_the_model_was_too_unsure_of_is_none() -> None:
+    """As in noise alone, where each frame leaves room for any phone."""
+    flat = np.full((40, LABELS), 1 / LABELS, np.float32)
+    search, free = (PhraseSearch([ONE_TWO], replace(SETTINGS, unsure_cost=cost)) for cost in (100.0, 0.0))
+    assert scores(search, np.log(flat)).max() < scores(free, np.log(flat)).max() - 50
+    said = spoken(5, 6, 7, 8, 8, sure=0.8)
+    assert np.array_equal(scores(search, said), scores(free, said))
+
+
 def test_a_drawn_out_path_costs_more_and_so_do_phones_that_are_hardly_named() -> None:
     quick, slow = (spoken(5, 6, 7, 8, 8, gap=gap, sure=0.99) for gap in (1, 6))
     only_slow = replace(PLAIN, slow_cost=3.0, gap_cost=0.0)
@@ -165,6 +174,23 @@ def test_the_rate_falls_with_the_score_and_back() -> None:
         assert tail.rate(tail.score_at(rate)) == pytest.approx(rate, rel=0.05)
     rates = [tail.rate(score) for score in np.linspace(-30, 0, 50)]
     assert rates == sorted(rates, reverse=True)
+
+
+def test_tails_are_those_of_every_frame() -> None:
+    own, search = background(5), PhraseSearch([ONE_TWO, OTHER], SETTINGS)
+    every = own.search(search)
+    for phrase, tail in enumerate(own.tails(search)):
+        expected = fit_tail(every[..., phrase], own.info)
+        assert np.array_equal(tail.scores, expected.scores) and tail[1:] == expected[1:]
+
+
+def test_nothing_begins_before_the_stream_does() -> None:
+    early = Background(background().codes, replace(background().info, start_shift_samples=-3 * FRAME))
+    spotter = Spotter([Wanted(ONE_TWO, 0.5, 0)], early, FRAME)
+    said = np.concatenate([spoken(5, 6, 7, 8, 8), silence(5)])
+    for first in (0, 100):
+        hits, _ = hear(spotter, said, spotter.initial_state(first * FRAME), first)
+        assert [hit.start_sample for hit in hits] == [first * FRAME]
 
 
 def test_the_promised_rate_is_kept_in_unheard_babble() -> None:

@@ -12,7 +12,7 @@ with --add, which writes to your lexicon (auricle/lexicon.txt in $XDG_CONFIG_HOM
 daemon reads it when it starts, and on SIGHUP.
 
   auricle say-it "hey auricle"
-  auricle say-it --add "auricle AO R IH K AH L"     a word and its phones; several times for several ways
+  auricle say-it --add "nabu N AA B UW"     a word and its phones; several times for several ways
 """
 PHONES_HELP = (
     "AA odd  AE at  AH hut  AO ought  AW cow  AY hide  B be  CH cheese  D dee  DH thee  EH Ed  ER hurt  "
@@ -51,8 +51,10 @@ def run(args: argparse.Namespace) -> int:
         print(f"{path}: {add_pronunciation(path, entry)}")
     if not phrase:
         return 0
-    lexicon = Lexicon.of_user(str(path) if path.exists() else "")
+    lexicon = Lexicon.of_user(settings.acoustic.lexicon)
     words = normalise(phrase)
+    if not words:
+        raise ConfigError(f"nothing to say in {phrase!r}: expected words, such as 'hey auricle'")
     width = max(map(len, words), default=0)
     for word in words:
         source = lexicon.source(word)

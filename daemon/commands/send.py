@@ -62,8 +62,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Sends until the source ends, Ctrl-C or SIGTERM."""
+    from auricle.configs.errors import ConfigError
+    from auricle.configs.stream_settings import check_stream_name
     from auricle.daemon.sender import AudioSender
 
+    try:
+        check_stream_name(args.stream)
+    except ValueError as error:
+        raise ConfigError(f"--stream: {error}") from error
     source = _source(args)
     with _sigterm_interrupts(), AudioSender(args.to, args.stream, source.native_rate) as sender:
         sender.connect(args.wait)

@@ -9,7 +9,7 @@ Shape letters: B pieces, J frames, V labels, P phrases, W windows.
 
 import json
 import lzma
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -98,9 +98,17 @@ class Background:
         self._values = -STEP * np.arange(LEAST_CODE + 1, dtype=np.float32)
 
     def tails(self, search: PhraseSearch) -> list[Tail]:
-        """Searches all of it for phrases; a second or so."""
-        scores = self.search(search)
-        return [fit_tail(scores[..., phrase], self.info) for phrase in range(scores.shape[2])]
+        """Searches all of it for phrases; a second or so for ten of them."""
+        state, highest = search.initial_state(len(self.codes)), []
+        whole = self.codes.shape[1] // WINDOW_FRAMES * WINDOW_FRAMES
+        for frame in range(whole):
+            ended, state = search.step(self._values[self.codes[:, frame]], state)
+            if frame % WINDOW_FRAMES:
+                np.maximum(highest[-1], ended.score, out=highest[-1])
+            else:
+                highest.append(ended.score.copy())
+        windows = np.stack(highest, 1)
+        return [fit_windows(windows[..., phrase], self.info) for phrase in range(windows.shape[2])]
 
     def log_probs(self) -> Array:
         """What the codes stand for, with shape `(B, J, V)`."""
@@ -113,6 +121,20 @@ class Background:
             ended, state = search.step(self._values[self.codes[:, frame]], state)
             found.append(ended.score)
         return np.stack(found, 1)
+
+    def without(self, split: str) -> "Background":
+        """What is not of a split, which may then be judged on; all of it, where nothing else is there."""
+        piece_s = self.codes.shape[1] * self.info.frame_s
+        kept, begin = [], 0
+        for source in self.info.sources:
+            name, _, hours = source.removesuffix(" h").partition(": ")
+            end = begin + round(float(hours) * 3600 / piece_s)
+            if not name.endswith(f" {split}"):
+                kept.append(self.codes[begin:end])
+            begin = end
+        codes = np.concatenate(kept) if kept else self.codes
+        part = len(codes) / len(self.codes)
+        return Background(codes, replace(self.info, hours=self.info.hours * part))
 
     def save(self, path: Path) -> None:
         """Writes the file, whole or not at all."""
@@ -176,6 +198,11 @@ def fit_tail(scores: Array, info: BackgroundInfo, events: int = TAIL_EVENTS) -> 
     """
     windows = scores.shape[1] // WINDOW_FRAMES
     highest = scores[:, : windows * WINDOW_FRAMES].reshape(len(scores), windows, WINDOW_FRAMES).max(2)
+    return fit_windows(highest, info, events)
+
+
+def fit_windows(highest: Array, info: BackgroundInfo, events: int = TAIL_EVENTS) -> Tail:
+    """As `fit_tail`, from the highest score of each window, `(B, W)`."""
     ordered = -np.sort(-highest.reshape(-1))
     count = min(events, len(ordered) - 1)
     pivot = float(ordered[count])

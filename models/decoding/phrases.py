@@ -56,6 +56,10 @@ class PhraseSearchSettings:
     """Frames before the first phone that should be silent."""
     doubt_cost: float = 10.0
     """Of each nat by which the best label falls short of certain, mean over the frames that name a phone."""
+    unsure_nats: float = 0.95
+    """Said phrases are doubted less, at 10 dB too; noise alone, where any label is about as likely, more."""
+    unsure_cost: float = 100.0
+    """Of each nat of doubt beyond that: nothing was said there, however well it fits."""
     slow_cost: float = 3.0
     """Of each frame that a path takes for each of its phones."""
     faint_cost: float = 10.0
@@ -65,9 +69,10 @@ class PhraseSearchSettings:
     def score(self, path: "Evidence") -> Array:
         """Weighs what speaks for paths; `python -m auricle.pipelines.path_weights` fits the weights."""
         faint = np.maximum(0, np.float32(self.clear_frames) - path.named)
+        unsure = np.maximum(0, path.doubt - np.float32(self.unsure_nats))
+        doubt = self.doubt_cost * path.doubt + self.unsure_cost * unsure
         return np.asarray(
-            path.fit - self.doubt_cost * path.doubt - self.slow_cost * path.frames - self.faint_cost * faint,
-            np.float32,
+            path.fit - doubt - self.slow_cost * path.frames - self.faint_cost * faint, np.float32
         )
 
 

@@ -56,6 +56,7 @@ class SpotterState(NamedTuple):
     near_from: dict[tuple[Way, ...], int]  # the next near miss begins at this sample or later
     heard: Array  # (K, V), the newest frames, where a phrase has a verifier
     hidden: tuple[Array, ...]  # (H,) of each of the newest frames, where there is a second pass
+    first_sample: int  # of what was heard; nothing begins before it
 
 
 class Spotter:
@@ -107,10 +108,10 @@ class Spotter:
         """False accepts per hour of a phrase if only what fits it perfectly is heard."""
         return LEAST_RATE if self.wanted[phrase].verifier else self.tails[phrase].rate(BEST_SCORE)
 
-    def initial_state(self) -> SpotterState:
-        """State of a stream that has heard nothing."""
+    def initial_state(self, position: int = 0) -> SpotterState:
+        """State of a stream that has heard nothing before sample `position`."""
         nothing = np.zeros((0, self._background.codes.shape[2]), np.float32)
-        return SpotterState(self.search, self.search.initial_state(), {}, {}, {}, {}, nothing, ())
+        return SpotterState(self.search, self.search.initial_state(), {}, {}, {}, {}, nothing, (), position)
 
     def is_current(self, state: SpotterState) -> bool:
         """Whether a state belongs to the phrases that are listened for now."""
@@ -184,7 +185,7 @@ class Spotter:
                 # Nothing is used up: the phrase may still be under way.
                 state = self._nearly(number, best._replace(raw=score), state)
                 continue
-            hits.append(self._hit(number, best, score))
+            hits.append(self._hit(number, best, score, state.first_sample))
             state = state._replace(
                 paths=self.search.forget(number, state.paths),
                 near=_without(entry.ways, state.near),
@@ -202,7 +203,7 @@ class Spotter:
                 continue
             if end_sample - best.end_sample < wait_frames * self._frame_samples:
                 continue
-            hits.append(self._hit(number, best, best.raw)._replace(near=True))
+            hits.append(self._hit(number, best, best.raw, state.first_sample)._replace(near=True))
             state = state._replace(
                 near=_without(entry.ways, state.near),
                 near_from={**state.near_from, entry.ways: best.end_sample},
@@ -232,12 +233,13 @@ class Spotter:
             return state
         return state._replace(near={**state.near, entry.ways: best})
 
-    def _hit(self, number: int, best: Pending, raw: float) -> Hit:
+    def _hit(self, number: int, best: Pending, raw: float, first_sample: int) -> Hit:
         info = self._background.info
         start = best.end_sample - best.frames * self._frame_samples + info.start_shift_samples
         end = best.end_sample + info.end_shift_samples
         score = 1.0 / (1.0 + self.tails[number].rate(raw))
-        return Hit(number, score, max(0, start), max(0, start, end))
+        start = max(first_sample, start)
+        return Hit(number, score, start, max(start, end))
 
 
 def _without(ways: tuple[Way, ...], kept: dict[tuple[Way, ...], Pending]) -> dict[tuple[Way, ...], Pending]:

@@ -19,12 +19,14 @@ from auricle.models.decoding.word_network import (
     WordArc,
     WordNetwork,
 )
-from auricle.models.lexicon import normalise, number_words
+from auricle.models.lexicon import LARGEST_NUMBER, normalise, number_words
 
 MOST_PERMUTED = 6
 """Parts of one permutation: each further one doubles its size."""
 MOST_NUMBERS = 10_000
 MOST_ARCS = 500_000
+MOST_SPELLINGS = 10_000
+"""Of the word that begins at one place: alternatives without a space between them multiply."""
 SPOKEN_SIGNS = {"%": " percent ", "°": " degrees ", "&": " and "}
 
 
@@ -69,7 +71,11 @@ class Weaver:
         """Weaves a template in from `source` on; returns the node behind it, a word's end."""
         self._template = template = self._text(template, "sentences")
         behind = self.node()
-        self._add(self._weave(self._parse(template), source, section, ()), " ", NO_TAG, behind)
+        try:
+            end = self._weave(self._parse(template), source, section, ())
+        except RecursionError as error:
+            raise self._error("brackets within brackets beyond all depth; use expansion rules") from error
+        self._add(end, " ", NO_TAG, behind)
         return behind
 
     def _add(self, source: int, fragment: str | None, tag: int, target: int) -> None:
@@ -209,6 +215,8 @@ class Weaver:
             raise self._error(f"list '{item.list_name}': expected from, to and step, got {body}") from error
         if not 0 < len(numbers) <= MOST_NUMBERS or body.get("fractions"):
             raise self._error(f"list '{item.list_name}': expected 1 to {MOST_NUMBERS} whole numbers")
+        if max(abs(first), abs(last)) > LARGEST_NUMBER:
+            raise self._error(f"list '{item.list_name}': expected numbers up to {LARGEST_NUMBER}")
         beginnings: dict[tuple[str, ...], int] = {(): source}
         for number in numbers:
             meant: Scalar = number if "multiplier" not in body else number * factor
@@ -241,6 +249,8 @@ class Weaver:
                     end = target if number + 1 == len(spoken) else self.node()
                     words.append(WordArc(place, end, word, NO_TAG if number else tag))
                     place = end
+            if len(words) > MOST_ARCS:
+                raise self.place.error(f"the grammar grows beyond {MOST_ARCS} words; use lists")
         if not words:
             raise self.place.error("the grammar has no word in it")
         return WordNetwork(words, jumps, self.tags)
@@ -260,6 +270,11 @@ class Weaver:
                 if way not in seen:
                     seen.add(way)
                     waiting.append(way)
+            if len(seen) > MOST_SPELLINGS:
+                raise self.place.error(
+                    f"a word that begins with '{text[:40]}' has more than {MOST_SPELLINGS} spellings: put "
+                    "spaces between alternatives, or fewer of them into one word"
+                )
 
     def _spoken(self, text: str) -> list[str]:
         try:

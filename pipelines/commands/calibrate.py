@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from auricle.configs.arguments import positive
+
 HELP = "prepare an acoustic model for wake phrases"
 
 DESCRIPTION = """\
@@ -23,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, help="an acoustic model file")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the sets")
     parser.add_argument("--work", type=Path, default=Path("runs"), help="folder for decoded audio")
-    parser.add_argument("--part", type=float, default=1.0, help="part of the speech to hear (default 1)")
+    parser.add_argument("--part", type=positive, default=1.0, help="part of the speech to hear (default 1)")
     parser.add_argument(
         "--out",
         type=Path,

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from auricle.configs.arguments import positive, whole
+
 HELP = "pack, unpack and check a data folder, speak texts into it"
 
 DESCRIPTION = """\
@@ -38,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for action in (packing, unpacking, checking):
         action.add_argument("--data", type=Path, default=Path("../shared/data"), help="the data folder")
     packing.add_argument("--out", type=Path, default=Path("parts"), help="folder for the parts")
-    packing.add_argument("--part-mb", type=float, default=60.0, help="largest part in MB (default 60)")
+    packing.add_argument("--part-mb", type=positive, default=60.0, help="largest part in MB (default 60)")
     packing.add_argument("--sets", nargs="+", default=[], metavar="SET", help="sets (default: all)")
     packing.add_argument(
         "--split",
@@ -52,9 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_synth(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--phrase", action="append", default=[], help="what to say; may be repeated")
     parser.add_argument("--texts", type=Path, metavar="FILE", help="file with a text on each line")
-    parser.add_argument("--rich", type=int, default=0, help="say so many sentences rich in phones")
-    parser.add_argument("--commands", type=int, default=0, help="say so many commands")
-    parser.add_argument("--digits", type=int, default=0, help="say so many strings of digits")
+    parser.add_argument("--rich", type=whole, default=0, help="say so many sentences rich in phones")
+    parser.add_argument("--commands", type=whole, default=0, help="say so many commands")
+    parser.add_argument("--digits", type=whole, default=0, help="say so many strings of digits")
     parser.add_argument(
         "--data", type=Path, default=Path("../shared/data"), help="where --rich finds training sentences"
     )

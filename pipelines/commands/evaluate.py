@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from auricle.configs.arguments import whole
+
 if TYPE_CHECKING:
     from auricle.configs.settings import Settings
     from auricle.models.decoding.ways import Ways
@@ -69,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="noise to judge in (models; default 0 5 10 for voice activity, 10 for acoustic models)",
     )
     decoded = parser.add_argument_group(f"for {', '.join(JUDGES)}")
-    decoded.add_argument("--most", type=int, default=0, metavar="N", help="recordings of each set at most")
+    decoded.add_argument("--most", type=whole, default=0, metavar="N", help="recordings of each set at most")
     decoded.add_argument(
         "--config", metavar="F", help="a configuration: its models, and its pronunciations of wake phrases"
     )
@@ -78,7 +80,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     decoded.add_argument("--alone", action="store_true", help="without other detectors (wake)")
     decoded.add_argument(
-        "--fit", type=int, default=0, metavar="N", help="fit verifiers to N recordings of each phrase (wake)"
+        "--fit",
+        type=whole,
+        default=0,
+        metavar="N",
+        help="fit verifiers to N recordings of each (wake)",
     )
     decoded.add_argument("--manifest", type=Path, help="recordings of your own instead of a split's")
     decoded.add_argument("--grammar", type=Path, help="the grammar of the recorded commands")
@@ -96,6 +102,9 @@ def run(args: argparse.Namespace) -> int:
     from auricle.configs.errors import ConfigError
 
     torch.set_num_threads(1)
+    named = [str(model) for model in args.models if str(model) in JUDGES]
+    if named and (len(args.models) > 1 or args.snr_db):
+        raise ConfigError(f"`evaluate {named[0]}` goes alone: give nothing else to judge, and no --snr-db")
     judge = JUDGES.get(str(args.models[0]))
     if args.manifest and (judge is None or args.fit):
         raise ConfigError(f"--manifest goes with {', '.join(JUDGES)} only, and without --fit")

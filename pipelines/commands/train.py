@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from auricle.configs.arguments import count, positive, whole
+
 if TYPE_CHECKING:
     from auricle.pipelines.corpus import Corpus
     from auricle.pipelines.own_task import OwnWordsTask
@@ -45,6 +47,7 @@ told how many recordings the search alone misses and, not learnt from, the verif
 """
 
 DATA = Path("../shared/data")
+WHERE = "WORK/NAME/NAME.safetensors; of lm WORK/lm.lm.xz, of wake PHRASE.safetensors here"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,15 +72,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", metavar="F", help="a configuration: its acoustic model, its pronunciations (wake only)"
     )
-    parser.add_argument("--minutes", type=float, help="stop at a checkpoint after so many minutes")
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch (default 1)")
+    parser.add_argument("--minutes", type=positive, help="stop at a checkpoint after so many minutes")
+    parser.add_argument("--threads", type=count, default=1, help="threads of torch (default 1)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default cpu")
     parser.add_argument(
-        "--loaders", type=int, default=0, help="threads that read recordings ahead (acoustic only)"
+        "--loaders", type=whole, default=0, help="threads that read recordings ahead (acoustic only)"
     )
     parser.add_argument("--tensorboard", action="store_true", help="write scalars to WORK/NAME/tensorboard")
     parser.add_argument("--fresh", action="store_true", help="start over instead of continuing the run")
-    parser.add_argument("--out", type=Path, help="model file (default: WORK/NAME/NAME.safetensors)")
+    parser.add_argument("--out", type=Path, help=f"file to write (default: {WHERE})")
     parser.add_argument(
         "--text", type=Path, nargs="+", default=[], metavar="FILE", help="texts to read (lm only)"
     )

@@ -1,10 +1,15 @@
 """`auricle tune`: how good a wake phrase is, and which operating point suits it."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from auricle.configs.arguments import count
 from auricle.configs.loader import add_config_arguments, load_from_arguments
+
+if TYPE_CHECKING:
+    from auricle.pipelines.wake_tune import Recording
 
 HELP = "try a wake phrase before it annoys anyone"
 
@@ -30,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--voices", type=count, default=40, metavar="N", help="synthetic recordings (default 40)"
     )
     parser.add_argument("--recordings", type=Path, metavar="DIR", help="recordings of the phrase, each once")
-    parser.add_argument("--talk", type=Path, metavar="DIR", help="recordings of speech without the phrase")
+    parser.add_argument(
+        "--talk", type=Path, metavar="DIR", help="speech without the phrase: how often is it taken for it?"
+    )
     parser.add_argument(
         "--clips", type=Path, metavar="DIR", help="keep near misses and false hits there, as wav"
     )
@@ -63,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
     tail = listener.tail
 
     heard = {"recordings": tuning.read_folder(args.recordings)} if args.recordings else {}
+    talk = tuning.read_folder(args.talk) if args.talk else []
     heard["synthetic voices"] = tuning.synthesise(args.phrase, args.voices)
     judged = {who: tuning.judge(listener, found) for who, found in heard.items() if found}
     print(f"'{args.phrase}', against {background.info.hours:.1f} h of speech without it")
@@ -84,16 +92,25 @@ def run(args: argparse.Namespace) -> int:
     if not weak:
         print("\nNothing speaks against this phrase itself.")
     print(f'\n[[wake]]\nphrase = "{args.phrase}"\nfalse_accepts_per_hour = {advised:g}')
+    threshold = min(BEST_SCORE, tail.score_at(advised))
+    wrong = tuning.false_hits(listener, talk, threshold)
+    if talk:
+        print(f"\n{args.talk}: taken for the phrase {len(wrong)} times, in {tuning.hours(talk):.2f} h")
     if args.clips:
-        threshold = min(BEST_SCORE, tail.score_at(advised))
         missed = [recording for one in judged.values() for recording in one.missed(threshold)]
-        wrong = tuning.false_hits(listener, tuning.read_folder(args.talk), threshold) if args.talk else []
-        tuning.keep(args.clips / "missed", missed)
-        tuning.keep(args.clips / "false-hits", wrong)
-        print(f"\n{args.clips}: {len(missed)} missed, {len(wrong)} false hits")
+        _keep(args.clips, missed, wrong)
     if args.out and judged:
         args.out.mkdir(parents=True, exist_ok=True)
         picture = args.out / f"{'-'.join(args.phrase.lower().split())}.png"
         tuning.draw(judged, tail, args.phrase, picture)
         print(f"\n{picture}")
     return 0
+
+
+def _keep(folder: Path, missed: "Sequence[Recording]", wrong: "Sequence[Recording]") -> None:
+    """Writes what was not heard rightly as clips, and says how many."""
+    from auricle.pipelines.wake_tune import keep
+
+    keep(folder / "missed", missed)
+    keep(folder / "false-hits", wrong)
+    print(f"\n{folder}: {len(missed)} missed, {len(wrong)} false hits")
