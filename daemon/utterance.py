@@ -148,7 +148,8 @@ class UtteranceDetector(Generic[S]):
         drafts: list[Draft] = []
         for row, end_sample in zip(posterior, end_samples, strict=True):
             while waiting and waiting[0].sample <= end_sample:
-                state = self._follow(waiting.pop(0), state)
+                found, state = self._follow(waiting.pop(0), state)
+                drafts += found
             found, state = self._frame(row, end_sample, state)
             drafts += found
         return drafts, state._replace(cues=tuple(waiting))
@@ -175,28 +176,36 @@ class UtteranceDetector(Generic[S]):
         drafts = self.decoder.finish(utterance, why, again)
         return [draft._replace(model=self.model.second) for draft in drafts]
 
-    def _follow(self, cue: Draft, state: _State[S]) -> _State[S]:
+    def _follow(self, cue: Draft, state: _State[S]) -> tuple[list[Draft], _State[S]]:
         """Takes note of what another detector decided."""
         rules, utterance = self.rules, state.utterance
         if cue.type == "speech.start":
             begin, (earliest, latest) = cue.data["start_sample"], state.listening
             if begin <= latest:
                 begin = max(begin, earliest)  # the pre-roll may reach into the phrase
-            return state._replace(utterance=rules.speech_started(begin, utterance))
+            return [], state._replace(utterance=rules.speech_started(begin, utterance))
         if cue.type == "speech.stop":
-            return state._replace(utterance=rules.speech_stopped(cue.data["end_sample"], utterance))
-        return self._woken(cue, state) if cue.type == "wake" else state
+            return [], state._replace(utterance=rules.speech_stopped(cue.data["end_sample"], utterance))
+        return self._woken(cue, state) if cue.type == "wake" else ([], state)
 
-    def _woken(self, cue: Draft, state: _State[S]) -> _State[S]:
-        """Takes note of a wake phrase; where it is needed, the utterance under way begins at its end."""
-        state = state._replace(wake=cue)
+    def _woken(self, cue: Draft, state: _State[S]) -> tuple[list[Draft], _State[S]]:
+        """Takes note of a wake phrase; where it is needed, the utterance under way begins at its end.
+
+        What had been said whole by then is reported first: it may have ended with the very phrase.
+        """
         if self._window_samples is None:
-            return state
+            return [], state._replace(wake=cue)
+        drafts: list[Draft] = []
+        if state.decoding is not None and self.decoder.progress(state.decoding) == "final":
+            heard = state.history[-1][0]
+            said = Utterance(state.utterance.start_sample, heard, state.wake, heard)
+            drafts = _at(self._finish(said, "end", state.decoding, state.hidden), cue.sample)
+        state = state._replace(wake=cue)
         end, utterance = cue.data["end_sample"], state.utterance
         if utterance.start_sample >= 0:
             utterance = utterance._replace(start_sample=max(end, utterance.start_sample))
         listening = (end, end + self._window_samples)
-        return state._replace(utterance=utterance, decoding=None, hidden=(), listening=listening)
+        return drafts, state._replace(utterance=utterance, decoding=None, hidden=(), listening=listening)
 
     def _wanted(self, state: _State[S]) -> bool:
         """Whether the utterance under way is to be decoded."""

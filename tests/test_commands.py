@@ -27,6 +27,7 @@ from auricle.daemon.selftest import same_event
 from auricle.daemon.service import Daemon
 from auricle.daemon.stream import Shared
 from auricle.models.engine import ModelInfo
+from auricle.models.lexicon import Lexicon
 
 SCHEMA = Path(__file__).parent.parent / "daemon/schema/event-v1.json"
 GRAMMAR = """
@@ -183,6 +184,21 @@ def test_a_wake_phrase_opens_a_window(engine: ToneEngine, grammar: Path, chunk_m
     assert command["wake_seq"] == wake.seq
     assert command["start_sample"] >= end
     assert not commands(run_woken(said, engine, options))
+
+
+@pytest.mark.parametrize("chunk_ms", [10, 640])
+def test_a_command_that_ends_with_the_wake_phrase_is_heard(
+    engine: ToneEngine, grammar: Path, chunk_ms: int
+) -> None:
+    """As "turn off the computer" where "computer" wakes; what follows the phrase is a command of its own."""
+    options = woken(grammar, f"pipeline.chunk_ms={chunk_ms}")
+    parts = ("hey go", "hey go turn off the kitchen light")
+    ends = [round((0.6 + 0.12 * len(Lexicon().phones(part))) * RATE) for part in parts]
+    said = speak(f"{parts[1]} turn on the garage light")
+    events = run_woken(said, engine, options, *((end, end + 2560) for end in ends))
+    assert [data["slots"]["area"] for data in commands(events)] == ["kitchen", "garage"]
+    wakes = [event.seq for event in events if event.type == "wake"]
+    assert [data["wake_seq"] for data in commands(events)] == wakes
 
 
 def test_the_window_closes(engine: ToneEngine, grammar: Path) -> None:

@@ -104,7 +104,7 @@ def test_phrases_change_between_chunks() -> None:
 
 
 def test_a_higher_threshold_hears_less() -> None:
-    unclear = np.concatenate([posterior("_ " * 20), posterior("M _ AA R _ V IH _ K _ _", sure=0.5)])
+    unclear = np.concatenate([posterior("_ " * 20), posterior("M _ AA R _ V IH _ K _ _", sure=0.7)])
     heard = [
         len(run(detector(WakeSettings(phrase="marvin", threshold=threshold)), unclear, 5))
         for threshold in (0.01, 0.9999)

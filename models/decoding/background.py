@@ -99,7 +99,7 @@ class Background:
 
     def tails(self, search: PhraseSearch) -> list[Tail]:
         """Searches all of it for phrases; a second or so for ten of them."""
-        state, highest = search.initial_state(len(self.codes)), []
+        state, highest = search.initial_state(len(self.codes)), list[Array]()
         whole = self.codes.shape[1] // WINDOW_FRAMES * WINDOW_FRAMES
         for frame in range(whole):
             ended, state = search.step(self._values[self.codes[:, frame]], state)
