@@ -27,7 +27,7 @@ from auricle.models.decoding.second_look import (
 from auricle.models.decoding.spotting import SETTLE_FRAMES, Hit, Spotter, SpotterState
 from auricle.models.engine import TorchEngine
 from auricle.models.lexicon import Lexicon
-from auricle.models.zoo import WEIGHTS
+from auricle.models.zoo import WEIGHTS, find_model
 from auricle.pipelines import calibrate as calibration
 from auricle.pipelines.calibrate import calibrate
 from auricle.pipelines.corpus import Corpus
@@ -315,3 +315,19 @@ def test_every_shipped_second_pass_is_calibrated() -> None:
     assert shipped
     for path in shipped:
         assert Ear(path.with_suffix(".safetensors")).second_look() is not None, path
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_noise_alone_wakes_nobody(cell: str) -> None:
+    """Long phrases, which speech rarely comes near, were heard in noise, above all at first."""
+    phrases = [{"phrase": text} for text in ("hey chatterbox", "you better talk", "a cheddar block")]
+    settings = Settings.model_validate({"acoustic": {"cell": cell}, "wake": phrases})
+    detector = build_wake_detector(settings, TorchEngine())
+    model = find_model("acoustic", cell)
+    for seed, level_db in ((0, -60), (1, -30)):
+        noise = np.random.default_rng(seed).standard_normal(8 * 16_000) * 10 ** (level_db / 20)
+        heard = Ear(model).hear_all(torch.from_numpy(noise[None].astype(np.float32)))
+        assert heard.hidden is not None
+        rows = np.concatenate([np.exp(heard.log_probs[0]), heard.hidden[0]], 1)
+        ends = [FRAME * number for number in range(1, len(rows) + 1)]
+        assert detector.decide(rows, ends, detector.initial_state())[0] == []
