@@ -262,7 +262,7 @@ def test_durations_and_counts_are_read() -> None:
         ("train vad --set network.layers=0", "labels, hidden and layers want 1 or more"),
         ("train vad --set training.steps=-5 --show", "training.steps: expected 0 or more, got -5"),
         ("train vad --recipe nothere", "no recipe nothere: shipped are"),
-        ("compare --seeds 0", "--seeds: expected a whole number, 1 or more"),
+        ("compare --threads 0", "--threads: expected a whole number, 1 or more"),
         ("calibrate model --part 0", "--part: expected a number above 0"),
         ("data pack --part-mb nan", "--part-mb: expected a number above 0"),
         ("evaluate wake commands", "`evaluate wake` goes alone"),

@@ -27,7 +27,7 @@ from auricle.daemon.wake import WakeDetector
 
 DAY_NS = 1_700_000_000_000_000_000
 UNCLEAR = np.concatenate(
-    [posterior("_ " * 20), posterior("M _ AA R _ V IH _ K _ _", sure=0.5), posterior("_ " * 60)]
+    [posterior("_ " * 20), posterior("M _ AA R _ V IH _ K _ _", sure=0.7), posterior("_ " * 60)]
 )
 CLEAR = np.concatenate([posterior("_ " * 20 + "M AA R V IH N", sure=0.99), posterior("_ " * 60)])
 

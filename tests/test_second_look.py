@@ -65,7 +65,7 @@ def hear(
     spotter: Spotter, log_probs: Array, hidden: Array, state: SpotterState | None = None
 ) -> tuple[list[Hit], SpotterState]:
     hits, state = [], state or spotter.initial_state()
-    for number, (row, values) in enumerate(zip(log_probs, hidden, strict=True), start=1):
+    for number, (row, values) in enumerate(zip(log_probs, hidden, strict=True), start=state.paths.frame + 1):
         found, state = spotter.step(row, number * FRAME, state, values)
         hits += found
     return hits, state
@@ -122,7 +122,7 @@ def test_a_candidate_under_way_is_judged_as_the_phrase_is_wanted_now() -> None:
     """It was let in for the second pass; when that no longer looks, the search's own threshold holds."""
     unsure, begin = TWICE.copy(), 40
     end = begin + len(PHRASE) + 1
-    unsure[begin : end - 1] = np.log(0.1 * np.exp(unsure[begin : end - 1]) + 0.9 / unsure.shape[1])
+    unsure[begin : end - 1] = np.log(0.6 * np.exp(unsure[begin : end - 1]) + 0.4 / unsure.shape[1])
     spotter = Spotter([Wanted(ONE_TWO, MOST_RATE, 0)], background(), FRAME, look(TWICE))
     hits, state = hear(spotter, unsure[:end], numbered(end, slice(0)))
     (pending,) = state.pending.values()

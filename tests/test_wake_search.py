@@ -23,7 +23,7 @@ from auricle.models.decoding.ways import ways_of
 from auricle.models.lexicon import Lexicon
 
 SETTINGS = PhraseSearchSettings()
-PLAIN = replace(SETTINGS, doubt_cost=0.0, slow_cost=0.0, faint_cost=0.0)
+PLAIN = replace(SETTINGS, doubt_cost=0.0, unsure_cost=0.0, slow_cost=0.0, faint_cost=0.0)
 """Only what labels cost in their frames."""
 FRAME = 640
 ONE_TWO: tuple[Way, ...] = (((5, 6, 7), (8, 8)),)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from auricle.configs.arguments import count, positive
+from auricle.configs.arguments import count
 
 if TYPE_CHECKING:
     from auricle.pipelines.compare import Plan
@@ -51,15 +51,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cells", help="cells with commas (default rnn,gru,lstm,gru+lstm,attention; any joined by + too)"
     )
     parser.add_argument("--choices", help="criteria with commas (default: all)")
-    parser.add_argument("--seeds", type=count, help="repetitions (default 3; quick, criteria 1)")
+    parser.add_argument("--seeds", type=int, help="repetitions (default 3; quick, criteria 1)")
     parser.add_argument(
         "--parts", help="parts of the data to learn from (default 0.1,0.3,1; quick 0.1,1; criteria 0.3)"
     )
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument(
-        "--budget-s", type=positive, help="seconds of each training (default 60, quick 10, criteria 360)"
+        "--budget-s", type=float, help="seconds of each training (default 60, quick 10, criteria 360)"
     )
-    budget.add_argument("--steps", type=count, help="steps of each training instead of seconds")
+    budget.add_argument("--steps", type=int, help="steps of each training instead of seconds")
     parser.add_argument("--quick", action="store_true", help="a short budget and one seed: minutes")
     parser.add_argument(
         "--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="change the recipe"
