@@ -44,7 +44,10 @@ a word was sought while the word before it was still heard. Where to seek was th
 of noise added. So the shares by clip, of both keyword models, owe something to `eval`; the reported keywords
 and the false alarms do not. With the weights before, the first line was 0.926.""",
 }
-SECOND_LOOKS = {"acoustic-lstm": "looked at once with these weights, and once with two layers"}
+SECOND_LOOKS = {
+    "acoustic-lstm": "looked at once with these weights, and once with each of the two before them",
+    "acoustic-gru": "looked at once with these weights, and once with two layers",
+}
 AGAIN = """
 Intervals are by the spread between speakers. What is in noise was looked at once more when it turned out that
 a third of the noise came from recordings of which another piece is in `train`; that is left out now."""
