@@ -97,7 +97,10 @@ def load_model(path: Path) -> tuple[ModelSpec, Network, str]:
             metadata = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"cannot read model file {path}: {error}; train one with `auricle train`") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ModelError(
+            f"cannot read model file {path}: {why}; check the path, or train one with `auricle train`"
+        ) from error
     spec = _parse_header(path, metadata.get("auricle", ""))
     network = Network(spec.network)
     _fit(path, network, weights)
@@ -110,7 +113,7 @@ def _parse_header(path: Path, text: str) -> ModelSpec:
         found = header.pop("format")
         if found != FORMAT:
             raise ModelError(
-                f"{path} has format '{found}', expected '{FORMAT}': it was made by another version"
+                f"{path} has format '{found}', expected '{FORMAT}': a file of another kind, or version"
             )
         header["network"] = _build(NetworkConfig, header["network"])
         header["frontend"] = _build(FrontendConfig, header["frontend"])

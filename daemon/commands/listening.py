@@ -5,9 +5,9 @@ something without `--config` switches off what was not asked for.
 """
 
 import argparse
-import math
 from collections.abc import Iterator
 
+from auricle.configs.arguments import positive
 from auricle.configs.errors import ConfigError
 from auricle.configs.loader import add_config_arguments, load
 from auricle.configs.settings import Settings
@@ -25,7 +25,7 @@ def add_listening_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--false-accepts-per-hour",
-        type=_rate,
+        type=positive,
         metavar="X",
         help="how often each wake phrase may be heard wrongly in an hour of speech (default 0.5)",
     )
@@ -76,13 +76,3 @@ def _asked_for(args: argparse.Namespace) -> Iterator[str]:
         yield f"commands.grammar={toml_value(args.grammar)}"
     if args.transcribe:
         yield "transcript.enabled=true"
-
-
-def _rate(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"expected false accepts per hour, above 0, got {text!r}")
-    return value
