@@ -4,16 +4,21 @@ import argparse
 import math
 
 
+def _number(text: str) -> float:
+    """A number, or NaN for anything else."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
 def seconds(text: str) -> float:
     """Reads a duration (s).
 
     Raises:
         argparse.ArgumentTypeError: it isn't a finite number of 0 or more.
     """
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _number(text)
     if not (math.isfinite(value) and value >= 0):
         raise argparse.ArgumentTypeError(f"expected seconds, 0 or more, got {text!r}")
     return value
@@ -25,10 +30,7 @@ def positive(text: str) -> float:
     Raises:
         argparse.ArgumentTypeError: it isn't a finite number above 0.
     """
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _number(text)
     if not (math.isfinite(value) and value > 0):
         raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
     return value

@@ -181,7 +181,7 @@ class Corpus:
         # Two runs that share a work folder may decode the same shard at the same time.
         save_array(target, samples)
         with written_whole(_stamp_path(target)) as partial:
-            partial.write_text(_stamp(source), encoding="utf-8")
+            partial.write_text(repr(stamp(source)), encoding="utf-8")
         return target
 
 
@@ -204,9 +204,10 @@ def _stamp_path(decoded: Path) -> Path:
     return decoded.with_name(f"{decoded.name}.source")
 
 
-def _stamp(source: Path) -> str:
-    status = source.stat()
-    return f"{status.st_size} bytes, {status.st_mtime_ns} ns"
+def stamp(path: Path) -> tuple[int, int]:
+    """Bytes and time (ns) of a file, by which it is told from another in its place."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def _is_decoded(decoded: Path, source: Path) -> bool:
@@ -218,10 +219,10 @@ def _is_decoded(decoded: Path, source: Path) -> bool:
         return False
     if not source.exists():
         return True
-    stamp = _stamp_path(decoded)
-    if not stamp.exists():  # decoded by a version that kept none
+    kept = _stamp_path(decoded)
+    if not kept.exists():  # decoded by a version that kept none
         return decoded.stat().st_mtime_ns >= source.stat().st_mtime_ns
-    return stamp.read_text(encoding="utf-8") == _stamp(source)
+    return kept.read_text(encoding="utf-8") == repr(stamp(source))
 
 
 def read_manifest(path: Path, name: str, split: str) -> list[Clip]:

@@ -68,10 +68,16 @@ def evaluate_wake(
     search = PhraseSearch([ways[text] for text in trials.phrases], background.info.search)
     look = ear.second_look(split)
     fires = [fires_at(tail, PROMISED) for tail in background.tails(search)] if look else []
-    names = [f"{path.stem}@{ear.digest}", *([f"{ear.second_path.name}@{ear.second_digest}"] if look else [])]
-    figures: dict[str, Any] = {"model": " and ".join(names), "conditions": {}}
     learnt = times_learnt(corpus, trials.phrases) if corpus else {}
     groups = grouped(trials.phrases, learnt)
+    figures: dict[str, Any] = {
+        "model": _names(ear, looks_again=look is not None),
+        "conditions": {},
+        "phrases": list(trials.phrases),
+        "hours": trials.hours,
+        "learnt": learnt,
+        "groups": groups,
+    }
     for condition, samples in _conditions(trials, corpus, split).items():
         heard = ear.hear_all(samples, hidden=look is not None)
         scores = own_scores(heard, search, look, fires)
@@ -93,8 +99,13 @@ def evaluate_wake(
     if corpus:
         alone = ear.hear_all(noise_alone(corpus, split, *NOISE_ALONE), hidden=look is not None)
         figures["noise"] = heard_in_noise(alone, trials.phrases, ways, background, frame, second_look=look)
-    figures |= {"phrases": list(trials.phrases), "hours": trials.hours, "learnt": learnt, "groups": groups}
     return figures
+
+
+def _names(ear: Ear, *, looks_again: bool) -> str:
+    """The weights that decide."""
+    first = f"{ear.path.stem}@{ear.digest}"
+    return f"{first} and {ear.second_path.name}@{ear.second_digest}" if looks_again else first
 
 
 def own_scores(

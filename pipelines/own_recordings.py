@@ -21,7 +21,15 @@ import soxr
 from rich.progress import track
 
 from auricle.configs.errors import DataError
-from auricle.pipelines.corpus import SAMPLE_RATE, Clip, Samples, decoded_path, read_manifest, save_array
+from auricle.pipelines.corpus import (
+    SAMPLE_RATE,
+    Clip,
+    Samples,
+    decoded_path,
+    read_manifest,
+    save_array,
+    stamp,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +88,7 @@ def gather(folder: Path, words: Sequence[str], work: Path) -> OwnRecordings:
                 f"expected at least {LEAST_RECORDINGS} recordings of '{word}' in {folder / word}, found "
                 f"{count} (there are recordings of {labels}); fifty by several people are a good start"
             )
-    state = [(str(one.path.relative_to(folder)), *one[1:], *_stamp(one.path)) for one in found]
+    state = [(str(one.path.relative_to(folder)), *one[1:], *stamp(one.path)) for one in found]
     digest = hashlib.sha256(repr(state).encode()).hexdigest()[:12]
     shard = f"{SET}-{digest}/recordings.flac"
     decoded = decoded_path(work, shard)
@@ -94,11 +102,6 @@ def gather(folder: Path, words: Sequence[str], work: Path) -> OwnRecordings:
     spoken = [clip for clip in clips if clip.label != NOISE]
     train, dev = divide(spoken, words)
     return OwnRecordings(train, dev, [clip for clip in clips if clip.label == NOISE])
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
 
 
 def list_recordings(folder: Path) -> list[Recording]:

@@ -62,11 +62,15 @@ def keep_promise(
     second_look: SecondLook | None = None,
 ) -> Promise:
     """Runs the spotter over streams, with the verifiers of some phrases, or with the second pass."""
-    refractory = round(REFRACTORY_S * SAMPLE_RATE)
     own = verifiers or {}
-    wanted = [Wanted(ways[text], PROMISED, refractory, verifier=own.get(text)) for text in trials.phrases]
+    wanted = [_wanted(ways[text], own.get(text)) for text in trials.phrases]
     spotter = Spotter(wanted, background, frame_samples, second_look)
     return _judged(_accepted(spotter, heard, frame_samples), trials)
+
+
+def _wanted(ways: tuple[Way, ...], verifier: Verifier | None = None) -> Wanted:
+    """A phrase, asked for as a user would."""
+    return Wanted(ways, PROMISED, round(REFRACTORY_S * SAMPLE_RATE), verifier=verifier)
 
 
 def heard_in_noise(
@@ -79,7 +83,7 @@ def heard_in_noise(
     second_look: SecondLook | None = None,
 ) -> dict[str, Any]:
     """What is taken for phrases where nobody speaks: plain values."""
-    wanted = [Wanted(ways[text], PROMISED, round(REFRACTORY_S * SAMPLE_RATE)) for text in phrases]
+    wanted = [_wanted(ways[text]) for text in phrases]
     accepts = _accepted(Spotter(wanted, background, frame_samples, second_look), heard, frame_samples)
     hours = heard.log_probs.shape[0] * heard.log_probs.shape[1] * frame_samples / SAMPLE_RATE / 3600
     counts = Counter(phrases[one.phrase] for one in accepts)

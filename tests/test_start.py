@@ -40,6 +40,8 @@ def test_every_shipped_recipe_can_begin(path: Path) -> None:
     network = TwoPasses(shape, second) if layers else Network(shape)
     if made.training.start:
         start_from_model(network, made)
+    fresh = network.initial_state(1)
+    assert len(fresh.recurrent) == len(shape.cells)
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])

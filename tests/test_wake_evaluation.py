@@ -80,17 +80,27 @@ def test_misses_fall_as_more_false_accepts_are_allowed() -> None:
     assert misses.low <= misses.value == 0.5 <= misses.high
 
 
-def test_the_promise_counts_hits_once_and_where_they_belong() -> None:
+def busy_background() -> Background:
+    """Labels at random, as of people who speak all the time."""
     rng = np.random.default_rng(0)
     logits = 2 * rng.gumbel(0, 1, (20_000, 40)).astype(np.float32)
     logits[np.arange(20_000), rng.integers(0, 40, 20_000)] += 6
-    background = Background(encode(logits, 500), INFO)
-    heard = np.full((2, 1000, 40), -9.0, np.float32)
+    return Background(encode(logits, 500), INFO)
+
+
+def heard_phrases(frames: int, *said: tuple[int, int, str]) -> Heard:
+    """Two streams of silence in which phrases are said: stream, first frame, phrase."""
+    heard = np.full((2, frames, 40), -9.0, np.float32)
     heard[..., 0] = -0.01
-    for stream, begin, text in ((0, 100, "alpha"), (1, 300, "beta"), (1, 700, "beta")):
+    for stream, begin, text in said:
         rows = ideal(ways_of(text, LEXICON)[0])[12:]
         heard[stream, begin : begin + len(rows)] = rows
-    promise = keep_promise(Heard(heard, None), trials(1000), WAYS, background, FRAME)
+    return Heard(heard, None)
+
+
+def test_the_promise_counts_hits_once_and_where_they_belong() -> None:
+    heard = heard_phrases(1000, (0, 100, "alpha"), (1, 300, "beta"), (1, 700, "beta"))
+    promise = keep_promise(heard, trials(1000), WAYS, busy_background(), FRAME)
     assert [missed.value for missed in promise.misses] == [0.5, 0.0]
     assert promise.false_accepts == [0, 1]
 
@@ -108,15 +118,8 @@ def test_a_hit_long_after_a_recording_is_a_miss_and_no_false_accept() -> None:
 
 
 def test_what_is_heard_in_noise_alone_is_counted() -> None:
-    rng = np.random.default_rng(0)
-    logits = 2 * rng.gumbel(0, 1, (20_000, 40)).astype(np.float32)
-    logits[np.arange(20_000), rng.integers(0, 40, 20_000)] += 6
-    background = Background(encode(logits, 500), INFO)
-    heard = np.full((2, 900, 40), -9.0, np.float32)
-    heard[..., 0] = -0.01
-    rows = ideal(ways_of("beta", LEXICON)[0])[12:]
-    heard[1, 300 : 300 + len(rows)] = rows
-    found = heard_in_noise(Heard(heard, None), ("alpha", "beta"), WAYS, background, FRAME)
+    heard = heard_phrases(900, (1, 300, "beta"))
+    found = heard_in_noise(heard, ("alpha", "beta"), WAYS, busy_background(), FRAME)
     assert found["false_accepts"] == {"alpha": 0, "beta": 1}
     assert found["hours"] == pytest.approx(0.02)
     assert found["false_accepts_per_hour"]["value"] == pytest.approx(25.0)

@@ -114,14 +114,6 @@ class Background:
         """What the codes stand for, with shape `(B, J, V)`."""
         return self._values[self.codes]
 
-    def search(self, search: PhraseSearch) -> Array:
-        """The score of every phrase in every frame, with shape `(B, J, P)`."""
-        state, found = search.initial_state(len(self.codes)), []
-        for frame in range(self.codes.shape[1]):
-            ended, state = search.step(self._values[self.codes[:, frame]], state)
-            found.append(ended.score)
-        return np.stack(found, 1)
-
     def without(self, split: str) -> "Background":
         """What is not of a split, which may then be judged on; all of it, where nothing else is there."""
         piece_s = self.codes.shape[1] * self.info.frame_s
