@@ -257,6 +257,8 @@ def test_durations_and_counts_are_read() -> None:
     ("command", "said"),
     [
         ("train vad --threads 0", "--threads: expected a whole number, 1 or more"),
+        ("train vad --words lamp", "--words goes with `train keyword` only: leave it out of `train vad`"),
+        ("train wake lamp --fresh", "--fresh goes with `train vad`, `train keyword`, `train acoustic` only"),
         ("train vad --minutes -1", "--minutes: expected a number above 0"),
         ("train acoustic --loaders -1", "--loaders: expected a whole number, 0 or more"),
         ("train vad --set network.layers=0", "labels, hidden and layers want 1 or more"),

@@ -180,7 +180,7 @@ def test_mistakes_are_named(folder: Path, tmp_path: Path, capsys: pytest.Capture
         OwnWords(("unknown",))
     with pytest.raises(ConfigError, match="given twice"):
         own_recipe(("lamp", "Lamp"), (), None)
-    assert main(["train", "vad", "--words", "lamp"]) != 0
+    assert main(["train", "keyword", "--words", "lamp"]) != 0
     assert "expected both --words and --recordings" in capsys.readouterr().err
 
 

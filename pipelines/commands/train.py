@@ -47,6 +47,20 @@ told how many recordings the search alone misses and, not learnt from, the verif
 """
 
 DATA = Path("../shared/data")
+NETWORKS = ("vad", "keyword", "acoustic")
+TASKS_OF_OPTION = {
+    "words": ("keyword",),
+    "recordings": ("keyword", "wake"),
+    "talk": ("wake",),
+    "config": ("wake",),
+    "text": ("lm",),
+    "loaders": ("acoustic",),
+    "recipe": NETWORKS,
+    "minutes": NETWORKS,
+    "tensorboard": NETWORKS,
+    "fresh": NETWORKS,
+}
+"""What an option that does not go with every task goes with."""
 WHERE = "WORK/NAME/NAME.safetensors; of lm WORK/lm.lm.xz, of wake PHRASE.safetensors here"
 
 
@@ -96,6 +110,7 @@ def run(args: argparse.Namespace) -> int:
             'expected a phrase with `train wake`, and only there: `auricle train wake "hey auricle" '
             "--recordings DIR`"
         )
+    _check_options(args)
     if args.recordings and not args.recordings.is_dir():
         from auricle.configs.errors import DataError
 
@@ -103,6 +118,18 @@ def run(args: argparse.Namespace) -> int:
     if args.task == "lm":
         return _train_lm(args)
     return _train_wake(args) if args.task == "wake" else _train_network(args)
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    """Refuses an option that the task would not look at."""
+    from auricle.configs.errors import ConfigError
+
+    for option, tasks in TASKS_OF_OPTION.items():
+        if getattr(args, option) and args.task not in tasks:
+            raise ConfigError(
+                f"--{option} goes with `train {'`, `train '.join(tasks)}` only: leave it out of "
+                f"`train {args.task}`"
+            )
 
 
 def _train_network(args: argparse.Namespace) -> int:
@@ -225,7 +252,7 @@ def _recipe(args: argparse.Namespace) -> "Recipe":
 
     if not args.words and not args.recordings:
         return load_recipe(args.task, args.settings, args.recipe)
-    if args.task != "keyword" or not (args.words and args.recordings):
+    if not (args.words and args.recordings):
         raise ConfigError(
             "expected both --words and --recordings, with `train keyword`: the words to spot, and the folder "
             "that has a sub-folder of recordings for each"
