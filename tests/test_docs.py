@@ -13,6 +13,7 @@ from auricle.configs.explain import explain
 from auricle.configs.settings import Settings
 
 ROOT = Path(__file__).parent.parent
+PAGES = ("*.md", "docs/*.md", "models/weights/*.md")
 
 
 def test_the_list_of_settings_is_current() -> None:
@@ -28,10 +29,20 @@ def test_the_examples_of_the_configuration_page_load() -> None:
         assert Settings.model_validate(tomllib.loads(example)).streams
 
 
-@pytest.mark.parametrize("page", sorted(path.relative_to(ROOT) for path in ROOT.glob("*.md")))
-def test_links_of_the_top_pages_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / page).read_text("utf-8")):
-        assert (ROOT / target).exists(), f"{page} links to {target}"
+def anchors(page: Path) -> set[str]:
+    """What a page's headings are called in links."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize(
+    "page", sorted(path for glob in PAGES for path in ROOT.glob(glob)), ids=lambda page: page.name
+)
+def test_links_of_the_pages_lead_somewhere(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text("utf-8")):
+        there = page.parent / target if target else page
+        assert there.exists(), f"{page} links to {target}"
+        assert not anchor or anchor in anchors(there), f"{page} links to {target}#{anchor}"
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
