@@ -182,9 +182,9 @@ class TranscriptSettings(Section):
         description="Added to the score of a hot word without a boost of its own (natural logarithm).",
     )
     second_pass: bool = Field(
-        default=False,
+        default=True,
         description="Look again at the whole utterance, as [commands] does, for the final transcript: fewer "
-        "wrong words, but nothing in partial ones is called stable then.",
+        "wrong words, but it may differ from what partial ones called stable.",
     )
     partial_ms: int = Field(
         default=240, ge=0, le=60_000, description="At least so long between two partial transcripts (ms)."

@@ -89,7 +89,7 @@ def command(
 
 
 def transcript_partial(words: Sequence[str], stable_words: int, start_sample: int) -> dict[str, Any]:
-    """What was said so far; the first `stable_words` words will not change any more."""
+    """What was said so far; the first `stable_words` words will not change in partial transcripts to come."""
     return {
         "text": " ".join(words),
         "stable_chars": len(" ".join(words[:stable_words])),

@@ -42,8 +42,6 @@ class TranscriptDecoder:
         model: "ModelInfo",
         settings: TranscriptSettings,
         transcriber: "Transcriber",
-        *,
-        looks_again: bool = False,
     ) -> None:
         """Takes the model whose posteriors it will see, and the search.
 
@@ -51,14 +49,12 @@ class TranscriptDecoder:
             model: an acoustic model.
             settings: of transcripts.
             transcriber: the search.
-            looks_again: a second search may change anything at the end, so nothing is called stable before.
 
         Raises:
             ModelError: `model` is no acoustic model.
         """
         check_phones(model)
         self._model, self._settings, self._transcriber = model, settings, transcriber
-        self._looks_again = looks_again
         self._partial_samples = samples(settings.partial_ms)
         self._commit_frames = -(-samples(settings.commit_ms) // model.frame_samples)
 
@@ -99,12 +95,12 @@ class TranscriptDecoder:
         if not is_new:
             return [], state
         begin = self._sample(text.begin_frame, utterance, state)
-        data = event_data.transcript_partial(text.words, 0 if self._looks_again else text.stable, begin)
+        data = event_data.transcript_partial(text.words, text.stable, begin)
         draft = Draft("transcript.partial", utterance.end_sample, data, self._model.name)
         return [draft], state
 
     def again(self, state: TranscriptState) -> TranscriptState | None:
-        """A second search of all of it; partial transcripts have promised nothing."""
+        """A second search of all of it; what partial transcripts called stable binds only partial ones."""
         return state._replace(search=self._transcriber.begin())
 
     def finish(self, utterance: Utterance, why: Endpoint, state: TranscriptState) -> list[Draft]:
@@ -170,12 +166,7 @@ def transcript_detector(
     transcript = settings.transcript
     return UtteranceDetector(
         model,
-        TranscriptDecoder(
-            model,
-            transcript,
-            load_transcriber(transcript, settings.acoustic.lexicon),
-            looks_again=look_again is not None,
-        ),
+        TranscriptDecoder(model, transcript, load_transcriber(transcript, settings.acoustic.lexicon)),
         EndpointRules.of(settings.endpoint),
         history_samples(settings.vad),
         look_again=look_again,

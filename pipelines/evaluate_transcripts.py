@@ -45,7 +45,9 @@ class Heard(NamedTuple):
     changed: int
     """Those of them that the final transcript does not have there."""
     retracted: int
-    """Partial transcripts whose stable part the final one contradicts."""
+    """Partial transcripts whose stable part a later one contradicts: there should be none."""
+    revised: int
+    """Those whose stable part the final transcript contradicts: a second pass may."""
     delay_s: float
     """From the end of speech to the last final transcript; NaN without one."""
 
@@ -68,7 +70,7 @@ def collect(laid: Sequence[Laid], events: Sequence[Mapping[str, Any]]) -> list[H
     starts = np.array([one.start_sample for one in laid])
     finals: list[list[Mapping[str, Any]]] = [[] for _ in laid]
     waiting: list[Mapping[str, Any]] = []
-    shown = [np.zeros(3, int) for _ in laid]
+    shown = [np.zeros(4, int) for _ in laid]
     for event in events:
         if event["type"] == "transcript.partial":
             waiting.append(event["data"])
@@ -82,18 +84,23 @@ def collect(laid: Sequence[Laid], events: Sequence[Mapping[str, Any]]) -> list[H
     for one, own, counts in zip(laid, finals, shown, strict=True):
         words = [word for event in own for word in event["data"]["text"].split()]
         delay = (own[-1]["sample"] - one.speech_end) / SAMPLE_RATE if own else float("nan")
-        seen, changed, retracted = counts.tolist()
-        heard.append(Heard(words, seen, changed, retracted, delay))
+        seen, changed, retracted, revised = counts.tolist()
+        heard.append(Heard(words, seen, changed, retracted, revised, delay))
     return heard
 
 
 def _flicker(text: str, partials: Sequence[Mapping[str, Any]]) -> NDArray[np.int_]:
-    """Words shown, words changed later, and stable parts taken back, of one utterance."""
+    """Words shown, words changed later, and stable parts taken back by partial ones and by the final one."""
     final = text.split()
     shown = {(place, word) for data in partials for place, word in enumerate(data["text"].split())}
     changed = sum(place >= len(final) or final[place] != word for place, word in shown)
-    retracted = sum(not text.startswith(data["text"][: data["stable_chars"]]) for data in partials)
-    return np.array([len(shown), changed, retracted])
+    texts = [data["text"] for data in partials]
+    stable = [data["text"][: data["stable_chars"]] for data in partials]
+    retracted = sum(
+        not all(later.startswith(part) for later in texts[number + 1 :]) for number, part in enumerate(stable)
+    )
+    revised = sum(not text.startswith(part) for part in stable)
+    return np.array([len(shown), changed, retracted, revised])
 
 
 def sphinx() -> Callable[[Floats], Words]:
@@ -186,6 +193,7 @@ def _row(
         "wer": rate,
         "changed_share": sum(one.changed for one in heard) / max(1, shown),
         "stable_retracted": sum(one.retracted for one in heard),
+        "stable_revised": sum(one.revised for one in heard),
         "delay_p50_s": float(np.nanmedian(delays)) if np.isfinite(delays).any() else None,
         "delay_p95_s": float(np.nanpercentile(delays, 95)) if np.isfinite(delays).any() else None,
         "cost": cost,

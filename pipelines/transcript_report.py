@@ -13,16 +13,20 @@ def transcript_text(figures: Mapping[str, Any]) -> str:
     beside = any("pocketsphinx_wer" in row for row in figures["rows"])
     header = ["set", "condition", "words", "word errors % [95 %]"]
     header += ["PocketSphinx"] if beside else []
-    header += ["partial words changed", "stable taken back", "final after p50 / p95", "cost"]
+    header += [
+        "partial words changed",
+        "stable taken back, by partial / by final ones",
+        "final after p50 / p95",
+        "cost",
+    ]
     rows = []
     for row in figures["rows"]:
         line = [row["set"], row["condition"], str(row["words"]), percent(row["wer"])]
         line += [percent(row["pocketsphinx_wer"])] if beside else []
         delays = [row["delay_p50_s"], row["delay_p95_s"]]
         late = "never" if None in delays else " / ".join(f"{delay:.2f} s" for delay in delays)
-        rows.append(
-            [*line, f"{row['changed_share']:.0%}", str(row["stable_retracted"]), late, f"{row['cost']:.1%}"]
-        )
+        taken_back = f"{row['stable_retracted']} / {row['stable_revised']}"
+        rows.append([*line, f"{row['changed_share']:.0%}", taken_back, late, f"{row['cost']:.1%}"])
     settings = " ".join(figures["options"]) or "the default settings"
     return (
         f"Transcripts of recordings ({figures['split']}) in a stream with {settings}; intervals by the "
