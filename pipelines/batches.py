@@ -17,7 +17,6 @@ from auricle.pipelines.recipe import Recipe
 from auricle.pipelines.rooms import make_microphones, make_rooms
 from auricle.pipelines.streams import Planner, StreamBatcher
 from auricle.pipelines.targets import HOP_SAMPLES, Floats
-from auricle.pipelines.teacher import Teacher
 
 
 class Batch(NamedTuple):
@@ -28,13 +27,6 @@ class Batch(NamedTuple):
     carried: Tensor | None = None
     """Which row of the batch before each row goes on from, with shape `(B,)`, -1 for a fresh state; None if
     all rows go on from their own."""
-
-
-class TaughtTargets(NamedTuple):
-    """What a teacher says of streams, beside the right answers."""
-
-    labels: Tensor  # (B, J)
-    taught: Tensor  # (B, J, V), log-probabilities
 
 
 class BatchMaker(Protocol):
@@ -68,16 +60,9 @@ class AudioMaker:
     """Makes segments of audio, augmented, and turns them into features; all of its state can be stored."""
 
     def __init__(
-        self,
-        planner: Planner,
-        noise: Planner,
-        recipe: Recipe,
-        frontend: LogMel,
-        rooms: list[Floats],
-        *,
-        teacher: Teacher | None = None,
+        self, planner: Planner, noise: Planner, recipe: Recipe, frontend: LogMel, rooms: list[Floats]
     ) -> None:
-        """Starts the streams of speech and of noise; a teacher, if any, hears those of speech."""
+        """Starts the streams of speech and of noise."""
         training, augment = recipe.training, recipe.augment
         self.recipe, self.frontend = recipe, frontend
         self.hops = round(training.segment_s * 100) // recipe.network.stride_frames
@@ -93,14 +78,12 @@ class AudioMaker:
         self.augmenter = Augmenter(augment, rooms, microphones, samples, seed=training.seed)
         self.augment_state = self.augmenter.initial_state(training.streams)
         self.frontend_state = frontend.initial_state(training.streams)
-        self.teacher = teacher
-        self.taught_state = teacher.initial_state(training.streams) if teacher else None
         config = recipe.frontend
         self.warps = warp_matrices(config.mels, config.low_hz, config.high_hz, augment.warp_most)
 
     @torch.no_grad()
     def next(self, step: int) -> Batch:
-        """Returns the next segment of all streams; targets `(B, J)` of the output frames, and a teacher's."""
+        """Returns the next segment of all streams; targets `(B, J)` of the output frames."""
         augment, seed = self.recipe.augment, self.recipe.training.seed
         segment = self.speech.next()
         noise = self.noise.next().samples.repeat(self.recipe.training.noise_share, 1)[: len(segment.samples)]
@@ -110,23 +93,16 @@ class AudioMaker:
         features = warp_frequencies(features, self.warps, augment.warp_part, random)
         if augment.mask_part:
             features = mask_features(features, augment.mask_part, random)
-        targets = output_targets(segment.targets, self.recipe.network.stride_frames)
-        if self.teacher is None or self.taught_state is None:
-            return Batch(features, targets)
-        taught, self.taught_state = self.teacher.follow(segment.samples, self.taught_state)
-        return Batch(features, TaughtTargets(targets, taught))
+        return Batch(features, output_targets(segment.targets, self.recipe.network.stride_frames))
 
     def state_dict(self) -> dict[str, Any]:
         """The position in the data."""
-        position = {
+        return {
             "speech": self.speech.state_dict(),
             "noise": self.noise.state_dict(),
             "augment": states.to_dict(self.augment_state),
             "frontend": states.to_dict(self.frontend_state),
         }
-        if self.taught_state is not None:
-            position["taught"] = states.to_dict(self.taught_state)
-        return position
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Returns to a position in the data."""
@@ -134,8 +110,6 @@ class AudioMaker:
         self.noise.load_state_dict(state["noise"])
         self.augment_state = states.from_dict(state["augment"], self.augment_state)
         self.frontend_state = states.from_dict(state["frontend"], self.frontend_state)
-        if self.taught_state is not None:
-            self.taught_state = states.from_dict(state["taught"], self.taught_state)
 
     def hours_heard(self, steps: int) -> float:
         """Hours of audio in so many steps."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from auricle.configs.errors import ConfigError, DataError
+from auricle.configs.errors import DataError
 from auricle.pipelines.corpus import SAMPLE_RATE, Clip, Corpus
 from auricle.pipelines.found_words import read_found
 from auricle.pipelines.sounds import (
@@ -99,11 +99,6 @@ class KeywordData:
     fragment_part: float = 0.05
     sound_part: float = 0.04
     pause_part: float = 0.12
-    teacher: str = ""
-    """A keyword model, shipped or a path, that hears the streams without their noise and rooms, and says
-    of every frame what the model is to say; "" for none."""
-    taught_weight: float = 0.6
-    """Of what the teacher says; the rest is the weight of the right answers."""
     tight_part: float = 0.3
     """Part of the words cut close to where they begin and end, as in fluent speech."""
     far_part: float = 0.35
@@ -112,11 +107,6 @@ class KeywordData:
     """Against the level of a stream. Recordings of people on their own machines differ by 40 dB and more."""
     far_high_db: float = 10.0
     rule: WordRule = field(default_factory=WordRule)
-
-    def __post_init__(self) -> None:
-        """Checks the weight of the teacher."""
-        if not 0 <= self.taught_weight <= 1:
-            raise ConfigError(f"keyword.taught_weight: expected 0 to 1, got {self.taught_weight}")
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,8 @@
-"""Whether bf16 saves time on this machine, and what is kept in full precision all the same."""
+"""Whether bf16 saves time on this machine."""
 
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 CPUINFO = Path("/proc/cpuinfo")
 BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
@@ -22,11 +21,6 @@ def multiplies_bf16(device: torch.device) -> bool:
     matrices takes 48 times as long as in fp32.
     """
     return device.type != "cpu" or bool(BF16_FLAGS & _processor_flags())
-
-
-def carried(leaf: Tensor) -> Tensor:
-    """Cuts a part of a state off its graph, in full precision; counts stay what they are."""
-    return leaf.detach().float() if leaf.is_floating_point() else leaf.detach()
 
 
 def _processor_flags() -> set[str]:

@@ -11,17 +11,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from auricle.models.checkpoint import ModelSpec
 from auricle.models.frontend import LogMel
 from auricle.models.network import Network, NetworkConfig
-from auricle.pipelines.batches import AudioMaker, BatchMaker, TaughtTargets, recipe_rooms
+from auricle.pipelines.batches import AudioMaker, BatchMaker, recipe_rooms
 from auricle.pipelines.corpus import Clip, Corpus
 from auricle.pipelines.dev import KeywordDev, VadDev
 from auricle.pipelines.keyword_data import WordPlanner
 from auricle.pipelines.recipe import Recipe
 from auricle.pipelines.streams import Planner
 from auricle.pipelines.targets import BACKGROUND, IGNORE, NOT_YET
-from auricle.pipelines.teacher import Teacher
 from auricle.pipelines.vad_data import VadPlanner
 from auricle.pipelines.vocabulary import LABELS, SILENCE_INDEX, UNKNOWN_INDEX
 
@@ -66,12 +64,7 @@ class StreamTask(Task):
     def batches(self, recipe: Recipe, corpus: Corpus, device: torch.device, loaders: int) -> BatchMaker:
         """Streams of pieces, cut into segments (made on the CPU, whatever the device)."""
         rooms = recipe_rooms(recipe, corpus)
-        teacher = self.teacher(recipe, device)
-        return AudioMaker(self.planner, self.noise, recipe, self.frontend, rooms, teacher=teacher)
-
-    def teacher(self, recipe: Recipe, device: torch.device) -> Teacher | None:
-        """What says of the streams what the model is to say; None to learn from the targets alone."""
-        return None
+        return AudioMaker(self.planner, self.noise, recipe, self.frontend, rooms)
 
 
 class VadTask(StreamTask):
@@ -111,24 +104,9 @@ class KeywordTask(StreamTask):
         self.planner, self.noise, self.clips = planner, planner.noise, planner.clips
         self.dev = KeywordDev(WordPlanner(corpus, recipe.keyword, "dev"), recipe, frontend)
 
-    def teacher(self, recipe: Recipe, device: torch.device) -> Teacher | None:
-        """The model in `keyword.teacher`."""
-        if not (name := recipe.keyword.teacher):
-            return None
-        delay = recipe.lookahead_frames
-        spec = ModelSpec("keyword", self.labels, recipe.network, recipe.frontend, lookahead_frames=delay)
-        return Teacher(name, spec, device, recipe.training.precision)
-
-    def loss(self, logits: Tensor, targets: Tensor | TaughtTargets) -> Tensor:
-        """Cross-entropy, and how far frames are from what a teacher says (Hinton and others, 2015)."""
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy; where two classes are right, their probabilities count together."""
         log_probs = logits.log_softmax(-1)
-        if not isinstance(targets, TaughtTargets):
-            return self._cross_entropy(log_probs, targets)
-        away = (targets.taught.exp() * (targets.taught - log_probs)).sum(-1).mean()
-        return torch.lerp(self._cross_entropy(log_probs, targets.labels), away, self.data.taught_weight)
-
-    def _cross_entropy(self, log_probs: Tensor, targets: Tensor) -> Tensor:
-        """Against the right answers; where two classes are right, their probabilities count together."""
         silence = log_probs[..., SILENCE_INDEX]
         early = targets < BACKGROUND
         label = torch.where(early, targets - NOT_YET, targets)

@@ -24,10 +24,11 @@ from auricle.models.network import Network, NetworkState
 from auricle.pipelines.acoustic_task import AcousticTask
 from auricle.pipelines.batches import Batch
 from auricle.pipelines.corpus import Corpus, recordings_digest
+from auricle.pipelines.criteria import PhoneTargets
 from auricle.pipelines.curves import RunLog, progress_bar
 from auricle.pipelines.optimisers import learning_rate, make_optimisers
 from auricle.pipelines.parallel import Processes
-from auricle.pipelines.precision import carried, runs_bf16
+from auricle.pipelines.precision import runs_bf16
 from auricle.pipelines.recipe import Recipe, as_table, build
 from auricle.pipelines.start import start_from_model
 from auricle.pipelines.tasks import KeywordTask, Task, VadTask
@@ -149,7 +150,7 @@ class Trainer:
     def _step(self) -> float:
         """One segment of all streams: forward, backward, update."""
         training, step = self.recipe.training, self.progress.step
-        batch: Batch = _move(self.audio.next(step), self.device)
+        batch = _move(self.audio.next(step), self.device)
         rows = len(batch.features)
         own = self.processes.share(rows)
         torch.manual_seed(training.seed * 1_000_003 + step + self.processes.number * 7_919)  # dropout
@@ -167,7 +168,7 @@ class Trainer:
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(step, training)
             optimiser.step()
-        self.state = self.processes.join_state(states.map_state(carried, state), rows)
+        self.state = self.processes.join_state(states.map_state(_carried, state), rows)
         self._update_average(min(training.ema_decay, (1 + step) / (10 + step)))
         return loss.item()
 
@@ -292,14 +293,20 @@ class Trainer:
         return self.audio.hours_heard(self.progress.step)
 
 
-def _move(value: Any, device: torch.device) -> Any:
-    """Brings a batch, or a part of one, to where the network is."""
-    if isinstance(value, Tensor):
-        return value.to(device, non_blocking=True)
-    if not isinstance(value, tuple):
-        return value
-    make: Any = getattr(type(value), "_make", tuple)
-    return make(_move(part, device) for part in value)
+def _move(batch: Batch, device: torch.device) -> Batch:
+    """Brings a batch to where the network is."""
+
+    def move(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value.to(device, non_blocking=True)
+        return PhoneTargets(*map(move, value)) if isinstance(value, PhoneTargets) else value
+
+    return Batch(*map(move, batch))
+
+
+def _carried(leaf: Tensor) -> Tensor:
+    """Cuts a part of the state off its graph, in full precision; counts stay what they are."""
+    return leaf.detach().float() if leaf.is_floating_point() else leaf.detach()
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:

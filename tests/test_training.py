@@ -14,7 +14,6 @@ from made_up import SMALL, VAD, make_data, write
 from auricle.configs.errors import ConfigError, DataError
 from auricle.models.checkpoint import load_model
 from auricle.pipelines import dev, keyword_data
-from auricle.pipelines.batches import TaughtTargets
 from auricle.pipelines.corpus import Corpus
 from auricle.pipelines.curves import RunLog
 from auricle.pipelines.keyword_data import KeywordData, WordPlanner
@@ -181,43 +180,6 @@ def test_training_does_not_start_from_another_network(data: Path, tmp_path: Path
     settings = (*VAD, f"training.start={tmp_path / 'first.safetensors'}", "network.cell=lstm")
     with pytest.raises(ConfigError, match=r"training\.start: .*cell='gru'"):
         trainer(data, tmp_path / "second", load_recipe("vad", settings))
-
-
-def test_keywords_are_learnt_from_a_teacher(data: Path, tmp_path: Path) -> None:
-    """It hears streams without noise, remembers them between segments, and is found again on resuming."""
-    settings = (*keyword_settings(), "keyword.synthetic=false", "keyword.fluent=false", "training.streams=4")
-    teacher = tmp_path / "teacher.safetensors"
-    write_model(
-        trainer(data, tmp_path / "teacher", load_recipe("keyword", (*settings, "training.steps=0"))),
-        teacher,
-        "auricle train keyword",
-    )
-    taught = (*settings, f"keyword.teacher={teacher}", "keyword.taught_weight=1")
-    noisy, quiet = (
-        trainer(data, tmp_path / part, load_recipe("keyword", (*taught, f"augment.noise_part={part}")))
-        for part in ("1.0", "0.0")
-    )
-    batches = [(noisy.audio.next(step), quiet.audio.next(step)) for step in range(3)]
-    for heard_in_noise, heard in batches:
-        assert not torch.allclose(heard_in_noise.features, heard.features)
-        assert torch.equal(heard_in_noise.targets.taught, heard.targets.taught)
-    resumed = trainer(data, tmp_path / "resumed", quiet.recipe)
-    resumed.audio.load_state_dict(quiet.audio.state_dict())
-    expected = quiet.audio.next(3).targets.taught
-    assert torch.equal(resumed.audio.next(3).targets.taught, expected)
-    assert expected.exp().sum(-1) == pytest.approx(1.0, abs=1e-4)
-
-    said, other = expected.clone(), torch.rand(expected.shape)
-    targets = TaughtTargets(torch.zeros(expected.shape[:2], dtype=torch.long), expected)
-    assert quiet.task.loss(said, targets) == pytest.approx(0.0, abs=1e-5)
-    assert quiet.task.loss(other, targets) > 0.01
-    own = ("network.labels=3", *taught)
-    with pytest.raises(ConfigError, match=r"keyword\.teacher: .* has labels"):
-        task = KeywordTask.__new__(KeywordTask)
-        task.labels = ("silence", "unknown", "lamp")
-        task.teacher(load_recipe("keyword", own), torch.device("cpu"))
-    with pytest.raises(ConfigError, match="expected 0 to 1, got 2"):
-        load_recipe("keyword", ("keyword.taught_weight=2",))
 
 
 def test_resuming_with_another_recipe_is_refused(data: Path, tmp_path: Path) -> None:
