@@ -25,6 +25,7 @@ from auricle.models.network import Network, NetworkConfig, NetworkState
 SECOND_SUFFIX = ".second"
 """A model's second pass lies beside its weights, as `STEM.second`: a safetensors file of its own kind."""
 FORMAT = "auricle.second-pass/1"
+REMEDY = "train one with `auricle train acoustic --recipe acoustic-second`, or take the file away"
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,30 @@ def save_second_pass(path: Path, info: SecondPassInfo, second: SecondPass) -> st
     return file_hash(content)
 
 
+def read_second_pass(path: Path) -> tuple[SecondPassInfo, SecondPass, str]:
+    """Reads a second pass, whatever it belongs to.
+
+    Returns:
+        What it belongs to, the layers, in evaluation mode with float32 weights, and the file's hash.
+
+    Raises:
+        ModelError: the file is missing or damaged.
+    """
+    try:
+        content = path.read_bytes()
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get("auricle", "{}"))
+            weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (no dict)
+        if not isinstance(header, dict) or header.pop("format", "") != FORMAT:
+            raise ValueError(f"expected format '{FORMAT}'")
+        info = SecondPassInfo(shape=SecondPassConfig(**header.pop("shape")), **header)
+        second = SecondPass(info.shape)
+        second.load_state_dict(weights)
+    except (OSError, SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
+        raise ModelError(f"{path} is no second pass of a model: {error}; {REMEDY}") from error
+    return info, second.eval().requires_grad_(False), file_hash(content)
+
+
 def load_second_pass(path: Path, first: str, shape: NetworkConfig) -> tuple[SecondPass, str]:
     """Reads the second pass of a model.
 
@@ -143,24 +168,12 @@ def load_second_pass(path: Path, first: str, shape: NetworkConfig) -> tuple[Seco
     Raises:
         ModelError: the file is missing, damaged, or belongs to other weights.
     """
-    remedy = "train one with `auricle train acoustic --recipe acoustic-second`, or take the file away"
-    try:
-        content = path.read_bytes()
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get("auricle", "{}"))
-            weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (no dict)
-        if not isinstance(header, dict) or header.pop("format", "") != FORMAT:
-            raise ValueError(f"expected format '{FORMAT}'")
-        info = SecondPassInfo(shape=SecondPassConfig(**header.pop("shape")), **header)
-        if (info.shape.labels, info.shape.inputs) != (shape.labels, shape.hidden):
-            raise ValueError(f"it has the shape {info.shape}, the model {shape}")
-        second = SecondPass(info.shape)
-        second.load_state_dict(weights)
-    except (OSError, SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
-        raise ModelError(f"{path} is no second pass of a model: {error}; {remedy}") from error
+    info, second, digest = read_second_pass(path)
     if info.first != first:
-        raise ModelError(f"{path} belongs to the weights {info.first}, but {first} are used; {remedy}")
-    return second.eval().requires_grad_(False), file_hash(content)
+        raise ModelError(f"{path} belongs to the weights {info.first}, but {first} are used; {REMEDY}")
+    if (info.shape.labels, info.shape.inputs) != (shape.labels, shape.hidden):
+        raise ModelError(f"{path} has the shape {info.shape}, the model {shape}; {REMEDY}")
+    return second, digest
 
 
 def load_judged(path: Path) -> tuple[ModelSpec, Network, str]:

@@ -1,6 +1,7 @@
 """Averages the weights of models that began as the same one: often better than each of them.
 
     python -m auricle.pipelines.average runs/one/one.safetensors runs/more/last.pt --out both.safetensors
+    python -m auricle.pipelines.average one.second runs/more/last.pt --out both.second   # second passes
 
 After training went on with a fresh rate, its end and where it began lie in one valley, their mean lower in it
 (Wortsman et al., "Model soups", 2022). Models that began apart have nothing in common to average.
@@ -16,16 +17,21 @@ from torch import Tensor
 
 from auricle.configs.errors import AuricleError, ModelError
 from auricle.models.checkpoint import load_model, save_model
+from auricle.models.second_pass import SECOND_SUFFIX, read_second_pass, save_second_pass
 
 Weights = dict[str, Tensor]
+IN_BOTH = "second."
+"""What the weights of a second pass begin with in a checkpoint of both passes (`TwoPasses`)."""
 
 
 def read_weights(path: Path) -> Weights:
-    """The weights in a model file, or the running average in a checkpoint of a run (`last.pt`).
+    """The weights in the file of a model or second pass, or the running average in a checkpoint (`last.pt`).
 
     Raises:
-        ModelError: the file is missing or neither of them.
+        ModelError: the file is missing or none of them.
     """
+    if path.suffix == SECOND_SUFFIX:
+        return read_second_pass(path)[1].state_dict()
     if path.suffix != ".pt":
         return load_model(path)[1].state_dict()
     try:
@@ -63,14 +69,32 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     try:
-        spec, network, _ = load_model(args.models[0])
-        network.load_state_dict(average([read_weights(path) for path in args.models]))
+        digest = _write_mean(args.models, args.out)
     except AuricleError as error:
         parser.exit(1, f"{error}\n")
-    averaged = [str(path) for path in args.models]
-    record = {**spec.record, "average_of": averaged}
-    digest = save_model(args.out, replace(spec, record=record), network)
-    print(f"{args.out} ({digest}): the mean of {len(averaged)} models")  # noqa: T201
+    print(f"{args.out} ({digest}): the mean of {len(args.models)} models")  # noqa: T201
+
+
+def _write_mean(models: Sequence[Path], out: Path) -> str:
+    """Writes the mean of all, described as the first one is; returns its hash."""
+    first, averaged = models[0], {"average_of": [str(path) for path in models]}
+    found = [read_weights(path) for path in models]
+    if first.suffix != SECOND_SUFFIX:
+        spec, network, _ = load_model(first)
+        network.load_state_dict(average(found))
+        return save_model(out, replace(spec, record=spec.record | averaged), network)
+    info, second, _ = read_second_pass(first)
+    others = {read_second_pass(path)[0].first for path in models if path.suffix == SECOND_SUFFIX}
+    if others != {info.first}:
+        raise ModelError("second passes of different models cannot be averaged; name those above one model")
+    second.load_state_dict(average([_second_of(weights) for weights in found]))
+    return save_second_pass(out, replace(info, record=info.record | averaged), second)
+
+
+def _second_of(weights: Weights) -> Weights:
+    """The weights of a second pass; a checkpoint has them among those of both passes."""
+    own = {name.removeprefix(IN_BOTH): value for name, value in weights.items() if name.startswith(IN_BOTH)}
+    return own or weights
 
 
 if __name__ == "__main__":

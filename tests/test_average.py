@@ -10,6 +10,13 @@ from auricle.configs.errors import ModelError
 from auricle.models.checkpoint import ModelSpec, load_model, save_model
 from auricle.models.frontend import FrontendConfig
 from auricle.models.network import Network, NetworkConfig
+from auricle.models.second_pass import (
+    SecondPass,
+    SecondPassConfig,
+    SecondPassInfo,
+    read_second_pass,
+    save_second_pass,
+)
 from auricle.pipelines.average import average, main, read_weights
 
 
@@ -33,6 +40,30 @@ def test_a_model_and_a_checkpoint_are_averaged(tmp_path: Path, monkeypatch: pyte
     halves = [read_weights(path)["head.weight"] for path in (one, other)]
     assert not torch.equal(*halves)
     torch.testing.assert_close(network.state_dict()["head.weight"], sum(halves) / 2, atol=1e-3, rtol=0)
+
+
+def test_second_passes_of_one_model_are_averaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From their files, or from the checkpoint of a run, which holds the model below as well."""
+    found = []
+    for seed, first in enumerate(("1" * 8, "1" * 8, "2" * 8)):
+        torch.manual_seed(seed)
+        found.append(SecondPass(SecondPassConfig(4, 8, 1)))
+        save_second_pass(tmp_path / f"{seed}.second", SecondPassInfo(first, found[-1].config), found[-1])
+    weights = {f"second.{name}": value for name, value in found[1].state_dict().items()}
+    torch.save({"average": weights | {"head.bias": torch.zeros(4)}}, tmp_path / "last.pt")
+    half = (found[0].head.weight + found[1].head.weight) / 2
+    for other in ("1.second", "last.pt"):
+        files = [str(tmp_path / name) for name in ("0.second", other)]
+        monkeypatch.setattr(sys, "argv", ["average", *files, "--out", str(tmp_path / "mean.second")])
+        main()
+        info, mean, _ = read_second_pass(tmp_path / "mean.second")
+        assert (info.first, info.record["average_of"]) == ("1" * 8, files)
+        torch.testing.assert_close(mean.head.weight, half, atol=1e-3, rtol=0)
+    monkeypatch.setattr(
+        sys, "argv", ["average", *(str(tmp_path / f"{n}.second") for n in (0, 2)), "--out", "x.second"]
+    )
+    with pytest.raises(SystemExit):
+        main()
 
 
 def test_different_shapes_are_refused(tmp_path: Path) -> None:
