@@ -28,7 +28,7 @@ class Evidence(NamedTuple):
 
 
 FITTED = Evidence(fit=8.06, outside=5.46, length=1.33, contrast=3.23)
-BIAS = -13.5
+BIAS = -13.8
 
 
 def evidence(sentence: Sentence) -> Evidence:
