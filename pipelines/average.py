@@ -25,13 +25,11 @@ IN_BOTH = "second."
 
 
 def read_weights(path: Path) -> Weights:
-    """The weights in the file of a model or second pass, or the running average in a checkpoint (`last.pt`).
+    """The weights in a model file, or the running average in a checkpoint of a run (`last.pt`).
 
     Raises:
-        ModelError: the file is missing or none of them.
+        ModelError: the file is missing or neither of them.
     """
-    if path.suffix == SECOND_SUFFIX:
-        return read_second_pass(path)[1].state_dict()
     if path.suffix != ".pt":
         return load_model(path)[1].state_dict()
     try:
@@ -69,32 +67,40 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     try:
-        digest = _write_mean(args.models, args.out)
+        write = _average_second_passes if args.models[0].suffix == SECOND_SUFFIX else _average_models
+        digest = write(args.models, args.out)
     except AuricleError as error:
         parser.exit(1, f"{error}\n")
     print(f"{args.out} ({digest}): the mean of {len(args.models)} models")  # noqa: T201
 
 
-def _write_mean(models: Sequence[Path], out: Path) -> str:
-    """Writes the mean of all, described as the first one is; returns its hash."""
-    first, averaged = models[0], {"average_of": [str(path) for path in models]}
-    found = [read_weights(path) for path in models]
-    if first.suffix != SECOND_SUFFIX:
-        spec, network, _ = load_model(first)
-        network.load_state_dict(average(found))
-        return save_model(out, replace(spec, record=spec.record | averaged), network)
-    info, second, _ = read_second_pass(first)
-    others = {read_second_pass(path)[0].first for path in models if path.suffix == SECOND_SUFFIX}
-    if others != {info.first}:
+def _average_models(models: Sequence[Path], out: Path) -> str:
+    """Writes the mean of models, described as the first one is; returns its hash."""
+    spec, network, _ = load_model(models[0])
+    network.load_state_dict(average([read_weights(path) for path in models]))
+    return save_model(out, replace(spec, record=spec.record | _origin(models)), network)
+
+
+def _average_second_passes(models: Sequence[Path], out: Path) -> str:
+    """Writes the mean of second passes of one model, described as the first one is; returns its hash."""
+    info, second, _ = read_second_pass(models[0])
+    second.load_state_dict(average([_second_weights(path, info.first) for path in models]))
+    return save_second_pass(out, replace(info, record=info.record | _origin(models)), second)
+
+
+def _second_weights(path: Path, first: str) -> Weights:
+    """The weights of a second pass of the model with this hash; a checkpoint has them among those of both."""
+    if path.suffix != SECOND_SUFFIX:
+        weights = read_weights(path)
+        return {name.removeprefix(IN_BOTH): weights[name] for name in weights if name.startswith(IN_BOTH)}
+    info, second, _ = read_second_pass(path)
+    if info.first != first:
         raise ModelError("second passes of different models cannot be averaged; name those above one model")
-    second.load_state_dict(average([_second_of(weights) for weights in found]))
-    return save_second_pass(out, replace(info, record=info.record | averaged), second)
+    return second.state_dict()
 
 
-def _second_of(weights: Weights) -> Weights:
-    """The weights of a second pass; a checkpoint has them among those of both passes."""
-    own = {name.removeprefix(IN_BOTH): value for name, value in weights.items() if name.startswith(IN_BOTH)}
-    return own or weights
+def _origin(models: Sequence[Path]) -> dict[str, list[str]]:
+    return {"average_of": [str(path) for path in models]}
 
 
 if __name__ == "__main__":
