@@ -4,9 +4,9 @@ Part of it is speech of people the model was not trained on (dev); the rest is f
 model may be too sure, which is measured and corrected for. All of it is in recorded noise, where phrases
 are heard wrongly more often than in the quiet: what is promised must hold there, too.
 
-Where a second pass lies beside the model, it gets a background of its own: what it says of the same speech.
-There it knows all that follows, while a phrase is looked at when it has just ended: how many more false
-accepts that makes is measured, and corrected for as well.
+Where a second pass lies beside the model, there is a background of both passes: what they say of the same
+speech. There the second one knows all that follows, while a phrase is looked at when it has just ended: how
+many more false accepts that makes is measured, and corrected for as well.
 
 Shape letters: B streams or pieces, J output frames, V labels, H hidden values, P phrases.
 """
@@ -28,7 +28,7 @@ from auricle.models.decoding.background import (
 )
 from auricle.models.decoding.listening import fires_at
 from auricle.models.decoding.phrases import Array, PhraseSearch, PhraseSearchSettings, log_posteriors
-from auricle.models.decoding.second_look import SecondLook
+from auricle.models.decoding.second_look import SEARCHED_PART, FirstPass, SecondLook, said_by_both
 from auricle.models.decoding.ways import ways_of
 from auricle.models.lexicon import Lexicon
 from auricle.models.phones import BLANK
@@ -84,8 +84,8 @@ class Pieces(NamedTuple):
     """Speech as a model and its second pass heard it."""
 
     codes: Codes  # (B, J, V)
-    again: Codes | None  # (B, J, V), of the second pass
-    hidden: Array | None  # (B, J, H), what that judged
+    again: Codes | None  # (B, J, V), of both passes
+    first: FirstPass | None  # (B, J, V) and (B, J, H), what the second one judged
 
 
 class Shifts(NamedTuple):
@@ -107,7 +107,7 @@ def calibrate(
         hours_part: how much of the listed hours to take.
 
     Returns:
-        The background of the model, and that of its second pass.
+        The background of the model, and that of both passes where there is a second one.
 
     Raises:
         ModelError: the model is no CTC model of phones.
@@ -136,14 +136,23 @@ def calibrate(
     if ear.second is None:
         return first, None
     heard = {source: hear_pieces(ear, corpus, clips, SECOND_SNRS_DB) for source, clips in drawn.items()}
+    return first, _of_both(ear, heard, info)
+
+
+def _of_both(ear: Ear, heard: Mapping[Source, Pieces], info: BackgroundInfo) -> Background:
+    """The background of both passes, corrected for what a look that comes at once does not know."""
     searched = _background({source: pieces.codes for source, pieces in heard.items()}, info)
     again = {source: pieces.again for source, pieces in heard.items() if pieces.again is not None}
-    second = _background(again, replace(info, model=ear.second_digest))
-    hidden = _by_split({source: one.hidden for source, one in heard.items() if one.hidden is not None})
-    looked = SecondLook(second, ear.look_at_one)
-    more = _look_correction(searched, second, np.concatenate(list(hidden.values())), looked)
-    corrected = replace(second.info, correction=round(second.info.correction * more, 3))
-    return first, Background(second.codes, corrected)
+    both = _background(again, replace(info, model=ear.second_digest, searched_part=SEARCHED_PART))
+    judged = {source: pieces.first for source, pieces in heard.items() if pieces.first is not None}
+    every = Heard(
+        *(
+            np.concatenate([*_by_split({source: first[kind] for source, first in judged.items()}).values()])
+            for kind in range(2)
+        )
+    )
+    more = _look_correction(searched, both, every, SecondLook(both, ear.look_at_one))
+    return Background(both.codes, replace(both.info, correction=round(both.info.correction * more, 3)))
 
 
 def _background(codes: Mapping[Source, Codes], info: BackgroundInfo) -> Background:
@@ -180,12 +189,17 @@ def hear_pieces(ear: Ear, corpus: Corpus, clips: Sequence[Clip], snrs_db: Sequen
     codes = _coded(heard.log_probs, whole, frames)
     if heard.hidden is None:
         return Pieces(codes, None, None)
-    hidden = np.concatenate(
-        [row[:end].reshape(-1, frames, row.shape[1]) for row, end in zip(heard.hidden, whole, strict=True)]
+    first = FirstPass(*(_in_pieces(values, whole, frames) for values in (heard.log_probs, heard.hidden)))
+    second = log_posteriors(np.concatenate([ear.look_again(piece[None]) for piece in first.hidden]))
+    again = _coded(said_by_both(first.log_probs, second, SEARCHED_PART), [frames] * len(second), frames)
+    return Pieces(codes, again, first)
+
+
+def _in_pieces(values: Array, ends: Sequence[int], frames: int) -> Array:
+    """Cuts streams up to their ends into pieces of so many frames."""
+    return np.concatenate(
+        [row[:end].reshape(-1, frames, row.shape[1]) for row, end in zip(values, ends, strict=True)]
     )
-    posteriors = np.concatenate([ear.look_again(piece[None]) for piece in hidden])
-    again = _coded(log_posteriors(posteriors), [frames] * len(posteriors), frames)
-    return Pieces(codes, again, hidden)
 
 
 def _coded(log_probs: Array, ends: Sequence[int], frames: int) -> Codes:
@@ -193,23 +207,23 @@ def _coded(log_probs: Array, ends: Sequence[int], frames: int) -> Codes:
     return np.concatenate([encode(row[:end], frames) for row, end in zip(log_probs, ends, strict=True)])
 
 
-def _look_correction(first: Background, second: Background, hidden: Array, look: SecondLook) -> float:
-    """How many times more false accepts come of second looks than of the second pass on whole pieces.
+def _look_correction(first: Background, both: Background, heard: Heard, look: SecondLook) -> float:
+    """How many times more false accepts come of second looks than of both passes on whole pieces.
 
     Never less than 1.
 
     Args:
         first: what the search fires candidates in.
-        second: the same speech as the second pass heard it, all at once.
-        hidden: the values `(B, J, H)` that it judged there.
+        both: the same speech as both passes heard it, all at once.
+        heard: the same speech, with the values that the second one judged.
         look: judges candidates.
     """
     lexicon = Lexicon()
     probes = [ways_of(phrase, lexicon) for phrase in PROBES]
-    searched, whole = (one.tails(PhraseSearch(probes, one.info.search)) for one in (first, second))
+    searched, whole = (one.tails(PhraseSearch(probes, one.info.search)) for one in (first, both))
     fires = [fires_at(tail, LOOK_RATE) for tail in searched]
-    scores = scan_again(Heard(first.log_probs(), hidden), probes, first.info.search, look, fires)
-    looked = [fit_tail(scores[..., probe], second.info) for probe in range(len(probes))]
+    scores = scan_again(heard, probes, first.info.search, look, fires)
+    looked = [fit_tail(scores[..., probe], both.info) for probe in range(len(probes))]
     thresholds = [tail.score_at(LOOK_RATE) for tail in whole]
     above, above_whole = (
         sum(int((tail.scores >= least).sum()) for tail, least in zip(found, thresholds, strict=True))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from auricle.models.checkpoint import load_model
 from auricle.models.decoding.background import SUFFIX_OF_SECOND, load_background
 from auricle.models.decoding.phrases import Array, PhraseSearch, PhraseSearchSettings, Way
-from auricle.models.decoding.second_look import SecondLook
+from auricle.models.decoding.second_look import FirstPass, SecondLook
 from auricle.models.decoding.spotting import SETTLE_FRAMES
 from auricle.models.decoding.verifier import candidates
 from auricle.models.frontend import LogMel
@@ -207,10 +207,11 @@ def scan_again(
     found = np.full((*heard.log_probs.shape[:2], len(phrases)), NEVER, np.float32)
     for number, (ways, least) in enumerate(zip(phrases, fires, strict=True)):
         scores, starts = scan(heard.log_probs, PhraseSearch([ways], search))
-        for stream, hidden in enumerate(heard.hidden):
+        for stream, whole in enumerate(map(FirstPass, heard.log_probs, heard.hidden)):
             for one in candidates(scores[stream, :, 0], starts[stream, :, 0], least):
-                newest = min(one.frame + SETTLE_FRAMES, len(hidden) - 1)
+                newest = min(one.frame + SETTLE_FRAMES, len(whole.hidden) - 1)
+                so_far = FirstPass(*(values[: newest + 1] for values in whole))
                 found[stream, one.frame, number] = look.score(
-                    ways, hidden[: newest + 1], one.frame + 1 - one.start, newest - one.frame
+                    ways, so_far, one.frame + 1 - one.start, newest - one.frame
                 )
     return found

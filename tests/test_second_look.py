@@ -1,5 +1,6 @@
 """The second pass on wake phrases: what it refuses is not heard, and nothing else changes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +14,18 @@ from auricle.configs.errors import DataError, ModelError
 from auricle.configs.settings import Settings, WakeSettings
 from auricle.daemon.wake import WakeDetector, build_wake_detector
 from auricle.models.decoding import listening
-from auricle.models.decoding.background import SUFFIX, SUFFIX_OF_SECOND, load_background
+from auricle.models.decoding.background import SUFFIX, SUFFIX_OF_SECOND, Background, load_background
 from auricle.models.decoding.listening import Wanted, fires_at
 from auricle.models.decoding.phrases import Array, PhraseSearch
 from auricle.models.decoding.second_look import (
     AROUND_FRAMES,
     MOST_LOOKED_AT,
     MOST_RATE,
+    SEARCHED_PART,
+    FirstPass,
     SecondLook,
     candidates_per_hour,
+    said_by_both,
     window_frames,
 )
 from auricle.models.decoding.spotting import SETTLE_FRAMES, Hit, Spotter, SpotterState
@@ -154,7 +158,34 @@ def test_nothing_old_is_judged_with_the_first_phrase_of_a_while() -> None:
     _, state = spotter.step(TWICE[30], 31 * FRAME, state, np.zeros(2, np.float32))
     spotter.change([Wanted(ONE_TWO, 0.5, 0)])
     _, state = spotter.step(TWICE[40], 41 * FRAME, state, np.zeros(2, np.float32))
-    assert len(state.hidden) == 1
+    assert len(state.hidden) == len(state.heard) == 1
+
+
+def test_what_only_one_pass_says_counts_half() -> None:
+    first = np.log(np.array([[0.9, 0.05, 0.05], [1.0, 0.0, 0.0]], np.float32) + np.float32(1e-30))
+    second = np.log(np.array([[0.05, 0.9, 0.05], [1.0, 1e-8, 1e-8]], np.float32))
+    both = np.exp(said_by_both(first, second, 0.5))
+    assert both[0] == pytest.approx([0.447, 0.447, 0.105], abs=1e-3) and both[1, 0] > 0.99
+    assert both.sum(1) == pytest.approx([1, 1])
+    assert np.exp(said_by_both(first, second, 0.0)) == pytest.approx(np.exp(second), abs=1e-5)
+    assert said_by_both(first, second, 1.0).min() > -20  # as posteriors are floored in the daemon
+
+
+def test_a_phrase_that_the_first_pass_hardly_heard_needs_more_of_the_second() -> None:
+    """The search lets it in; what it said of the phrase weighs on as much as the second pass does."""
+    unsure = np.log(0.5 * np.exp(PHRASE) + 0.5 / PHRASE.shape[1]).astype(np.float32)
+    hidden = numbered(len(TWICE), slice(0))
+    ends = 40 + len(PHRASE)
+    heard = [np.concatenate([TWICE[:40], rows, TWICE[40 + len(rows) :]]) for rows in (PHRASE, unsure)]
+    for part, falls in ((0.0, False), (0.5, True)):
+        second = look(TWICE)
+        info = replace(second.background.info, searched_part=part)
+        second.background = Background(second.background.codes, info)
+        clear, poor = (
+            second.score(ONE_TWO, FirstPass(rows[: ends + 2], hidden[: ends + 2]), len(PHRASE), 2)
+            for rows in heard
+        )
+        assert (poor < clear - 0.5) == falls
 
 
 def test_windows_and_candidates_are_bounded() -> None:
@@ -200,6 +231,7 @@ def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert (first.info.model, second.info.model) == (ear.digest, ear.second_digest)
     assert first.codes.shape == second.codes.shape and (first.codes != second.codes).any()
     assert first.info.sources == second.info.sources and second.info.correction >= 1
+    assert (first.info.searched_part, second.info.searched_part) == (0, SEARCHED_PART)
     first.save(model.with_suffix(SUFFIX))
     second.save(model.with_suffix(SUFFIX_OF_SECOND))
     return model
@@ -307,7 +339,8 @@ def test_the_correction_is_none_where_looks_say_what_pieces_say(monkeypatch: pyt
     assert labels == hidden.shape[2]
     probes = ("hey jarvis", "good morning", "telephone", "elephant")
     monkeypatch.setattr(calibration, "PROBES", probes)
-    assert calibration._look_correction(first, first, hidden, again) == pytest.approx(1.0, abs=0.1)
+    heard = Heard(first.log_probs(), hidden)
+    assert calibration._look_correction(first, first, heard, again) == pytest.approx(1.0, abs=0.1)
 
 
 def test_every_shipped_second_pass_is_calibrated() -> None:

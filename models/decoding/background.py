@@ -60,6 +60,8 @@ class BackgroundInfo:
     """From the first frame of a path to where the phrase begins."""
     end_shift_samples: int = 0
     """From the last frame of a path to where the phrase ends."""
+    searched_part: float = 0.0
+    """Of a second pass: the first one's part in what was heard (`second_look.said_by_both`)."""
     sources: tuple[str, ...] = ()
     """What was heard: set, split and hours."""
 

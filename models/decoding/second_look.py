@@ -1,16 +1,19 @@
 """The second pass on wake phrases: each find of the search is looked at again before it is reported.
 
 The keyword search then fires candidates more readily than asked for. The second pass judges the frames around
-the path of each, up to the newest one, and the phrase is searched for in what it says. What it scores there
-is compared with a background of the second pass.
+the path of each, up to the newest one, and the phrase is searched for in what both passes say of them, for
+each is wrong in ways of its own. What it scores there is compared with a background of both passes.
 
 Shape letters: J frames of a window, H hidden values of the first pass, V labels.
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
 
 from auricle.models.decoding.background import Background
-from auricle.models.decoding.phrases import Array, PhraseSearch, Way, log_posteriors
+from auricle.models.decoding.phrases import LEAST_POSTERIOR, Array, PhraseSearch, Way, log_posteriors
 
 LEAST_CANDIDATES = 20.0
 """Candidates an hour of speech: so many cost next to nothing, and more are hardly ever the phrase."""
@@ -23,12 +26,36 @@ AROUND_FRAMES = 25
 MOST_LOOKED_AT = 150
 """Of a longer window only the newest frames are judged."""
 SHIFTED_FRAMES = 6
-"""A path of the second pass may end so many frames before the candidate's."""
+"""A path of the second look may end so many frames before the candidate's."""
+SEARCHED_PART = 0.5
+"""Part of the first pass in what is searched, of backgrounds that are made now; chosen on dev."""
 
 
 def candidates_per_hour(false_accepts_per_hour: float) -> float:
     """How often the search may fire, where so many false accepts are asked for."""
     return max(LEAST_CANDIDATES, CANDIDATES_EACH * false_accepts_per_hour)
+
+
+class FirstPass(NamedTuple):
+    """What the first pass made of some frames."""
+
+    log_probs: Array  # (J, V)
+    hidden: Array  # (J, H)
+
+
+def said_by_both(first: Array, second: Array, searched_part: float) -> Array:
+    """Log-probabilities of both passes, `(..., V)` each, as one: their weighted geometric mean.
+
+    Args:
+        first: those of the first pass.
+        second: those of the second.
+        searched_part: the first one's part, from 0 to 1.
+    """
+    first = np.maximum(first, np.float32(np.log(LEAST_POSTERIOR)))  # as the daemon has them
+    joined = searched_part * first + (1 - searched_part) * second
+    joined -= joined.max(-1, keepdims=True)
+    joined -= np.log(np.exp(joined).sum(-1, keepdims=True))
+    return np.asarray(joined, np.float32)
 
 
 class SecondLook:
@@ -38,22 +65,24 @@ class SecondLook:
         """Takes what thresholds are found in, and the second pass.
 
         Args:
-            background: speech as the second pass heard it.
-            look_again: hidden values `(J, H)` to posteriors `(J, V)`.
+            background: speech as `said_by_both` has it.
+            look_again: hidden values `(J, H)` to posteriors `(J, V)` of the second pass.
         """
         self.background = background
         self._look_again = look_again
 
-    def score(self, ways: Sequence[Way], hidden: Array, path_frames: int, since: int) -> float:
+    def score(self, ways: Sequence[Way], heard: FirstPass, path_frames: int, since: int) -> float:
         """The best score of a phrase that ends about where a candidate does.
 
         Args:
             ways: the phrase.
-            hidden: values of the first pass up to now, `(J, H)`; those before the window are left aside.
+            heard: what the first pass made of the frames up to now; those before the window are left aside.
             path_frames: frames that the candidate's path took.
             since: frames that came after the candidate's last one.
         """
-        log_probs = log_posteriors(self._look_again(hidden[-window_frames(path_frames, since) :]))
+        first, hidden = (newest[-window_frames(path_frames, since) :] for newest in heard)
+        second = log_posteriors(self._look_again(hidden))
+        log_probs = said_by_both(first, second, self.background.info.searched_part)
         search = PhraseSearch([ways], self.background.info.search)
         state, scores = search.initial_state(), []
         for row in log_probs:

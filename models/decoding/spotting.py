@@ -11,7 +11,7 @@ import numpy as np
 from auricle.models.decoding.background import LEAST_RATE, Background, encode
 from auricle.models.decoding.listening import BEST_SCORE, Listening, Wanted, listen_to_nothing, prepare
 from auricle.models.decoding.phrases import Array, PhraseSearch, SearchState, Way
-from auricle.models.decoding.second_look import MOST_LOOKED_AT, SecondLook
+from auricle.models.decoding.second_look import MOST_LOOKED_AT, FirstPass, SecondLook
 from auricle.models.decoding.verifier import MOST_FRAMES, Candidate, cut
 
 SETTLE_FRAMES = 2
@@ -54,8 +54,8 @@ class SpotterState(NamedTuple):
     blocked_until: dict[tuple[Way, ...], int]  # a phrase is not heard again before this sample
     near: dict[tuple[Way, ...], Pending]  # the best below its threshold
     near_from: dict[tuple[Way, ...], int]  # the next near miss begins at this sample or later
-    heard: Array  # (K, V), the newest frames, where a phrase has a verifier
-    hidden: tuple[Array, ...]  # (H,) of each of the newest frames, where there is a second pass
+    heard: Array  # (K, V), the newest frames, where a phrase has a verifier or there is a second pass
+    hidden: tuple[Array, ...]  # (H,) of each of those, where there is a second pass
     first_sample: int  # of what was heard; nothing begins before it
 
 
@@ -126,6 +126,7 @@ class Spotter:
             state = state._replace(
                 search=self.search,
                 # While nothing was listened for, nothing was kept.
+                heard=state.heard if state.search.phrases else state.heard[:0],
                 hidden=state.hidden if state.search.phrases else (),
                 paths=self.search.adopt(state.search, state.paths),
                 pending={ways: found for ways, found in state.pending.items() if ways in wanted},
@@ -136,12 +137,14 @@ class Spotter:
         frame = state.paths.frame
         found, paths = self.search.step(log_probs[None], state.paths)
         state = state._replace(paths=paths)
-        if self._verifies:
-            newest = np.concatenate([state.heard[1 - MOST_FRAMES :], log_probs[None]])
-            state = state._replace(heard=newest)
         if self._second:  # wanted or not: a phrase may be looked at from the next frame on
             assert hidden is not None
             state = state._replace(hidden=(*state.hidden[1 - MOST_LOOKED_AT :], hidden))
+        if self._second or self._verifies:
+            most = MOST_LOOKED_AT if self._second else MOST_FRAMES
+            state = state._replace(heard=np.concatenate([state.heard[1 - most :], log_probs[None]]))
+        elif len(state.heard):  # a verifier that comes later must not see what is long past
+            state = state._replace(heard=state.heard[:0])
         thresholds, near_from = self._listening.thresholds, self._listening.near
         pending, near = dict(state.pending), dict(state.near)
         for number in np.flatnonzero(found.score[0] >= near_from).tolist():
@@ -221,7 +224,8 @@ class Spotter:
             return entry.verifier.score(cut(codes, candidate), best.raw)
         if not self._second or not self.looks_at(number):
             return best.raw
-        return self._second.score(entry.ways, np.stack(state.hidden), best.frames, since)
+        heard = FirstPass(state.heard, np.stack(state.hidden))
+        return self._second.score(entry.ways, heard, best.frames, since)
 
     def _nearly(self, number: int, best: Pending, state: SpotterState) -> SpotterState:
         """Notes what was refused at the second look, if that came near its threshold."""
