@@ -89,7 +89,7 @@ def mean_misses(found: Iterable[Outcome], rate: float) -> Interval:
 
 def outcome_table(found: Mapping[str, Outcome], groups: Mapping[str, Collection[str]]) -> dict[str, Any]:
     """Plain values of them: each phrase, and means over groups of phrases."""
-    table: dict[str, Any] = {"phrases": {}, "means": {}}
+    table: dict[str, Any] = {"phrases": {}, "means": {}, "det": mean_det(list(found.values()))}
     for text, outcome in found.items():
         table["phrases"][text] = {
             "recordings": len(outcome.own),
@@ -101,6 +101,15 @@ def outcome_table(found: Mapping[str, Outcome], groups: Mapping[str, Collection[
         if of_these := [outcome for text, outcome in found.items() if text in phrases]:
             table["means"][name] = {str(rate): plain(mean_misses(of_these, rate)) for rate in RATES}
     return table
+
+
+def mean_det(found: Sequence[Outcome], most: int = 60) -> list[tuple[float, float]]:
+    """(false accepts per hour and phrase, misses), means over phrases at as many false accepts of each."""
+    fewest = min(len(outcome.others) for outcome in found) - 1
+    counts = [0, *sorted({int(count) for count in np.geomspace(1, min(fewest, 2000), most)})]
+    misses = [[float((one.own <= one.others[count]).mean()) for one in found] for count in counts]
+    hours = float(np.mean([outcome.hours for outcome in found]))
+    return [(count / hours, float(np.mean(row))) for count, row in zip(counts, misses, strict=True)]
 
 
 def _misses(outcome: Outcome, rate: float) -> Interval:

@@ -9,6 +9,8 @@ from auricle.pipelines.report import markdown_table
 
 MOST_RATE = 20
 """False accepts per hour up to which misses are drawn: where all are looked at again, hardly more come."""
+MOST_LISTED = 20
+"""More phrases than so many are told and drawn by their mean alone."""
 UNKNOWN = "-"
 """Of a phrase that a detector cannot listen for."""
 
@@ -54,7 +56,7 @@ def _misses(
     rates = list(detectors["Auricle"]["means"]["all"])
     header = ["phrase", "recordings", *(f"{name}, {rate} / h" for name in detectors for rate in rates)]
     rows = []
-    for phrase in groups["all"]:
+    for phrase in groups["all"] if len(groups["all"]) <= MOST_LISTED else ():
         known = [table["phrases"].get(phrase) for table in detectors.values()]
         cells = [percent(one["misses"][rate]) if one else UNKNOWN for one in known for rate in rates]
         name = f"{phrase} ({learnt[phrase]})" if phrase in learnt else phrase
@@ -98,20 +100,24 @@ STYLES = ("-", ":", "--", "-.")
 def draw_wake(figures: Mapping[str, Any], path: Path) -> None:
     """Misses against false accepts per hour, one picture for each condition side by side.
 
-    A phrase has one colour, a detector one kind of line.
+    A phrase has one colour, a detector one kind of line; of many phrases the mean is drawn.
     """
     from matplotlib.figure import Figure
 
     conditions = figures["conditions"]
+    many = len(figures["phrases"]) > MOST_LISTED
     colours = {phrase: f"C{number}" for number, phrase in enumerate(figures["phrases"])}
     picture = Figure(figsize=(6 * len(conditions) + 2.5, 5), layout="constrained")
     for number, (condition, found) in enumerate(conditions.items(), start=1):
         axes = picture.add_subplot(1, len(conditions), number)
         for style, (name, table) in zip(cycle(STYLES), found["detectors"].items(), strict=False):
-            for phrase, own in table["phrases"].items():
-                points = [(max(rate, 0.05), 100 * missed) for rate, missed in own["det"]]
-                label = f"{phrase}, {name}"
-                axes.step(*zip(*points, strict=True), style, where="post", color=colours[phrase], label=label)
+            curves = {phrase: own["det"] for phrase, own in table["phrases"].items()}
+            for phrase, curve in (
+                {f"mean of {len(curves)} phrases": table["det"]} if many else curves
+            ).items():
+                points = [(max(rate, 0.05), 100 * missed) for rate, missed in curve]
+                colour, label = colours.get(phrase, "C0"), f"{phrase}, {name}"
+                axes.step(*zip(*points, strict=True), style, where="post", color=colour, label=label)
         axes.set(xscale="log", xlabel="false accepts per hour", ylabel="misses (%)", title=condition)
         axes.set(xlim=(0.05, MOST_RATE), ylim=(0, 100))
         axes.grid(visible=True, which="both", alpha=0.25)

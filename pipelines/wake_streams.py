@@ -5,6 +5,7 @@ Shape letters: B streams, N samples, J output frames, V labels, H hidden values,
 
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +33,8 @@ SEED = 60_000
 COLOURED_PART = 0.3
 ALONE_DB = (-30.0, 15.0)
 """Levels of noise that stands alone, about the reference level."""
+SCANNED_AT_ONCE = 32
+"""Phrases that are searched for at once: of all of them, hours of scores would take gigabytes."""
 NEVER = -1e3
 """The score of what is no candidate."""
 
@@ -205,13 +208,16 @@ def scan_again(
     """
     assert heard.hidden is not None
     found = np.full((*heard.log_probs.shape[:2], len(phrases)), NEVER, np.float32)
-    for number, (ways, least) in enumerate(zip(phrases, fires, strict=True)):
-        scores, starts = scan(heard.log_probs, PhraseSearch([ways], search))
-        for stream, whole in enumerate(map(FirstPass, heard.log_probs, heard.hidden)):
-            for one in candidates(scores[stream, :, 0], starts[stream, :, 0], least):
-                newest = min(one.frame + SETTLE_FRAMES, len(whole.hidden) - 1)
-                so_far = FirstPass(*(values[: newest + 1] for values in whole))
-                found[stream, one.frame, number] = look.score(
+    streams = [FirstPass(*stream) for stream in zip(heard.log_probs, heard.hidden, strict=True)]
+    for begin in range(0, len(phrases), SCANNED_AT_ONCE):
+        own = phrases[begin : begin + SCANNED_AT_ONCE]
+        scores, starts = scan(heard.log_probs, PhraseSearch(own, search))
+        for (number, ways), (row, stream) in product(enumerate(own), enumerate(streams)):
+            least = fires[begin + number]
+            for one in candidates(scores[row, :, number], starts[row, :, number], least):
+                newest = min(one.frame + SETTLE_FRAMES, len(stream.hidden) - 1)
+                so_far = FirstPass(*(values[: newest + 1] for values in stream))
+                found[row, one.frame, begin + number] = look.score(
                     ways, so_far, one.frame + 1 - one.start, newest - one.frame
                 )
     return found

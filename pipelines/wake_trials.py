@@ -8,12 +8,14 @@ Shape letters: B streams, N samples.
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from auricle.configs.errors import DataError
+from auricle.models.lexicon import Lexicon
 from auricle.pipelines.calibrate import spoken_as
 from auricle.pipelines.corpus import SAMPLE_RATE, Clip, Corpus
 from auricle.pipelines.recorded import Recorded
@@ -30,6 +32,9 @@ LATE_SAMPLES = round(0.4 * SAMPLE_RATE)
 MOST_PHRASES = 8
 FEWEST = 20
 """A text with fewer recordings is no phrase to be judged."""
+OPENING_SETS = ("librispeech", "commonvoice", "speechocean762")
+OPENING_PHONES = range(7, 14)
+"""How long the openings of sentences are that are judged as phrases: as long as wake phrases are."""
 
 
 class Trials(NamedTuple):
@@ -82,6 +87,48 @@ def lay_trials(corpus: Corpus, split: str, most: int = 0) -> Trials:
     if not phrases:
         raise DataError(f"no recordings of wake phrases in split '{split}' of {corpus.data}")
     return _lay(corpus, clips, phrases)
+
+
+def lay_openings(corpus: Corpus, split: str, count: int) -> Trials:
+    """Lays sentences of a split in streams: so many say a phrase, by how they begin, and the others none.
+
+    Such a phrase is said once, by one person, who mostly goes on talking; but there are as many phrases as
+    sentences, where recorded wake phrases are a handful.
+
+    Raises:
+        DataError: there are not so many sentences, or too few others.
+    """
+    clips = [
+        clip for name in OPENING_SETS if (corpus.data / name).is_dir() for clip in corpus.clips(name, split)
+    ]
+    texts, lexicon = [f" {' '.join(clip.words)} " for clip in clips], Lexicon()
+    said: dict[int, str] = {}
+    for number in np.random.default_rng(2).permutation(len(clips)).tolist():
+        opening = _opening(clips[number].words, lexicon)
+        if len(said) < count and opening and sum(f" {opening} " in text for text in texts) == 1:
+            said[number] = opening
+    others = [clip for number, clip in enumerate(clips) if number not in said]
+    if len(said) < count or sum(clip.seconds for clip in others) < LEAST_OTHER_S:
+        raise DataError(
+            f"{len(clips)} sentences in split '{split}' of {corpus.data}: too few for {count} that begin as "
+            "no other does, and a minute of others to count false accepts in"
+        )
+    own = [
+        replace(clips[number], details={**clips[number].details, "wake": said[number].replace(" ", "")})
+        for number in said
+    ]
+    return _lay(corpus, [*own, *others], sorted(said.values()))
+
+
+def _opening(words: Sequence[str], lexicon: Lexicon) -> str:
+    """The fewest first words that are as long as a wake phrase; "" if there are none."""
+    for count in range(1, len(words) + 1):
+        phones = sum(len(lexicon.spoken(word)[0]) for word in words[:count])
+        if phones in OPENING_PHONES:
+            return " ".join(words[:count])
+        if phones > OPENING_PHONES.stop:
+            break
+    return ""
 
 
 def lay_recorded(recorded: Recorded, most: int = 0) -> Trials:

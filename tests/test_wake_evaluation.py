@@ -1,27 +1,37 @@
 """How wake phrases are judged and tuned, on scores made up for it."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import spoken
 import torch
 
 from auricle.configs.cli import main
+from auricle.configs.errors import DataError
 from auricle.models.decoding.background import Background, BackgroundInfo, encode, fit_tail
 from auricle.models.decoding.phrases import PhraseSearchSettings
 from auricle.models.decoding.ways import ways_of
 from auricle.models.lexicon import Lexicon
-from auricle.pipelines import wake_tune
+from auricle.pipelines import wake_trials, wake_tune
 from auricle.pipelines.calibrate import spoken_as
 from auricle.pipelines.corpus import Clip, Corpus
 from auricle.pipelines.evaluate_wake import grouped, times_learnt
 from auricle.pipelines.streams import Placed
-from auricle.pipelines.wake_outcomes import Outcome, by_phrase, det_points, mean_misses, outcomes
+from auricle.pipelines.wake_outcomes import (
+    Outcome,
+    by_phrase,
+    det_points,
+    mean_misses,
+    outcome_table,
+    outcomes,
+)
 from auricle.pipelines.wake_promise import Accept, _judged, heard_in_noise, keep_promise
 from auricle.pipelines.wake_report import draw_wake, wake_text
 from auricle.pipelines.wake_streams import GAP_SAMPLES, Heard
-from auricle.pipelines.wake_trials import Trials, text_of
+from auricle.pipelines.wake_trials import Trials, is_other_speech, lay_openings, text_of
 from auricle.pipelines.wake_tune import (
     Judged,
     Recording,
@@ -267,3 +277,65 @@ def test_hits_within_a_second_are_kept_beside_each_other(tmp_path: Path) -> None
     keep(tmp_path, [Recording(name, np.zeros(16, np.float32)) for name in names])
     expected = {"talk-1.66s.wav", "talk-1.20s.wav", "radio_talk.wav", "synthetic-1-en-gb-x-rp_Lee.wav"}
     assert {path.name for path in tmp_path.iterdir()} == expected
+
+
+def sentences(folder: Path, texts: Sequence[str]) -> Corpus:
+    rng = np.random.default_rng(0)
+    spoken.write_set(
+        folder / "data", "talk", "dev", [(text, spoken.speak(text, rng)) for text in texts], "text"
+    )
+    return Corpus(folder / "data", folder / "work")
+
+
+def test_sentences_give_phrases_that_no_other_one_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wake_trials, "OPENING_SETS", ("talk", "no such set"))
+    monkeypatch.setattr(wake_trials, "LEAST_OTHER_S", 2.0)
+    talk = [
+        "so may we go see",
+        "no one may see me",
+        "no one may see us",
+        "me",
+        "we may go so",
+        "see me go so",
+    ]
+    corpus = sentences(tmp_path, talk)
+    laid = lay_openings(corpus, "dev", 2)
+    own = [place.note for place in laid.placed if not is_other_speech(place.note)]
+    assert sorted(map(text_of, own)) == list(laid.phrases) and len(own) == 2
+    assert "no one may see" not in laid.phrases  # which two of them begin with
+    for clip in own:
+        assert f"{clip.text} ".startswith(f"{text_of(clip)} ")
+        assert sum(len(LEXICON.spoken(word)[0]) for word in text_of(clip).split()) in range(7, 14)
+    assert 0 < laid.other_hours < laid.hours
+    assert lay_openings(corpus, "dev", 2).phrases == laid.phrases
+    with pytest.raises(DataError, match="too few for 5 that begin as no other does"):
+        lay_openings(corpus, "dev", 5)
+
+
+def test_many_phrases_are_told_by_their_mean(tmp_path: Path) -> None:
+    found = {f"phrase {n}": Outcome(np.array([-1.0 - n]), ("ann",), -np.arange(40.0), 2.0) for n in range(30)}
+    table = outcome_table(found, grouped(tuple(found), {}))
+    assert table["det"][0] == (0.0, 1.0)
+    rates, misses = zip(*table["det"], strict=True)
+    assert list(rates) == sorted(rates) and list(misses) == sorted(misses, reverse=True) and misses[-1] == 0
+    promise = {
+        "asked_for_per_hour": 0.5,
+        "false_accepts_per_hour": {"value": 0.4, "low": 0.1, "high": 0.9},
+        "mean_misses": 0.2,
+    }
+    figures = {
+        "model": "m@0",
+        "split": "dev",
+        "hours": 2.0,
+        "conditions": {"clean": {"detectors": {"Auricle": table}, "promise": promise}},
+        "phrases": list(found),
+        "learnt": {},
+        "groups": grouped(tuple(found), {}),
+        "cost": 0.001,
+    }
+    text = wake_text(figures)
+    assert "| **mean** |" in text and "phrase 3" not in text
+    draw_wake(figures, tmp_path / "wake.png")
+    assert (tmp_path / "wake.png").stat().st_size > 5000

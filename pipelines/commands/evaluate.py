@@ -27,6 +27,7 @@ kind, or what the daemon makes of phones: wake, commands, transcripts.
   auricle evaluate models/weights/keyword-gru.safetensors --split eval --out runs/figures
   auricle evaluate models/weights/acoustic-lstm.safetensors models/weights/acoustic-lstm.second
   auricle evaluate wake --split eval --out runs/figures
+  auricle evaluate wake --openings 150 --alone              many phrases, each said once: how sentences begin
   auricle evaluate commands --most 40 --set acoustic.model=my.safetensors
   auricle evaluate transcripts --split eval --out runs/figures
 
@@ -86,6 +87,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="fit verifiers to N recordings of each (wake)",
     )
+    decoded.add_argument(
+        "--openings",
+        type=whole,
+        default=0,
+        metavar="N",
+        help="judge N phrases that sentences begin with, instead of recorded wake phrases (wake)",
+    )
     decoded.add_argument("--manifest", type=Path, help="recordings of your own instead of a split's")
     decoded.add_argument("--grammar", type=Path, help="the grammar of the recorded commands")
     parser.add_argument("--out", type=Path, help="folder for NAME-SPLIT.md, NAME-SPLIT.json and pictures")
@@ -108,6 +116,8 @@ def run(args: argparse.Namespace) -> int:
     judge = JUDGES.get(str(args.models[0]))
     if args.manifest and (judge is None or args.fit):
         raise ConfigError(f"--manifest goes with {', '.join(JUDGES)} only, and without --fit")
+    if args.openings and (str(args.models[0]) != "wake" or args.manifest or args.fit or args.most):
+        raise ConfigError("--openings goes with `evaluate wake` only, without --manifest, --fit and --most")
     if judge:
         judge(args)
     else:
@@ -195,21 +205,24 @@ def _judge_wake(args: argparse.Namespace) -> None:
     from auricle.pipelines.evaluate_wake import evaluate_wake
     from auricle.pipelines.recorded import read_recorded
     from auricle.pipelines.wake_report import draw_wake, wake_text
-    from auricle.pipelines.wake_trials import lay_recorded, lay_trials
+    from auricle.pipelines.wake_trials import lay_openings, lay_recorded, lay_trials
 
     settings = load(args.config, args.settings)
     path = find_model(settings.acoustic.model, settings.acoustic.cell)
     corpus = _open_for_noise(args)
     if args.manifest:
         trials = lay_recorded(read_recorded(args.manifest, args.work), args.most)
+    elif args.openings:
+        trials = lay_openings(_open(args), args.split, args.openings)
     else:
         trials = lay_trials(_open(args), args.split, args.most)
     ways = _ways(trials.phrases, settings)
     found = evaluate_wake(path, trials, ways, corpus, args.split, peers=not args.alone, fit=args.fit)
     figures = {"split": _judged(args), **found}
-    _report(args, "wake", wake_text(figures), figures)
+    name = "openings" if args.openings else "wake"
+    _report(args, name, wake_text(figures), figures)
     if args.out:
-        draw_wake(figures, args.out / f"wake-{_judged(args)}.png")
+        draw_wake(figures, args.out / f"{name}-{_judged(args)}.png")
 
 
 def _ways(phrases: Sequence[str], settings: "Settings") -> "Ways":
