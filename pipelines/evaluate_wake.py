@@ -39,6 +39,7 @@ def evaluate_wake(
     *,
     peers: bool = True,
     fit: int = 0,
+    without_speech: bool = True,
 ) -> dict[str, Any]:
     """Judges an acoustic model's wake phrases, and other detectors on the same audio if `peers`.
 
@@ -51,6 +52,7 @@ def evaluate_wake(
         peers: whether others hear the same audio, where they are installed.
         fit: judge those phrases alone of which there are recordings in the train split, with verifiers
             fitted to so many of these, too; 0 for none.
+        without_speech: judge what is heard in noise where nobody speaks, too; long, with a hundred phrases.
 
     Returns:
         Plain values: for each condition the `outcomes` and `promise`, then what was heard in noise where
@@ -96,9 +98,9 @@ def evaluate_wake(
             **{name: promise_table(promise, trials) for name, promise in promises.items()},
         }
         figures["cost"] = search_cost(background, search.phrases, heard.log_probs[0], ear.frame_s)
-    if corpus:
-        alone = ear.hear_all(noise_alone(corpus, split, *NOISE_ALONE), hidden=look is not None)
-        figures["noise"] = heard_in_noise(alone, trials.phrases, ways, background, frame, second_look=look)
+    if corpus and without_speech:
+        noise = ear.hear_all(noise_alone(corpus, split, *NOISE_ALONE), hidden=look is not None)
+        figures["noise"] = heard_in_noise(noise, trials.phrases, ways, background, frame, second_look=look)
     return figures
 
 

@@ -217,7 +217,8 @@ def _judge_wake(args: argparse.Namespace) -> None:
     else:
         trials = lay_trials(_open(args), args.split, args.most)
     ways = _ways(trials.phrases, settings)
-    found = evaluate_wake(path, trials, ways, corpus, args.split, peers=not args.alone, fit=args.fit)
+    options = {"peers": not args.alone, "fit": args.fit, "without_speech": not args.openings}
+    found = evaluate_wake(path, trials, ways, corpus, args.split, **options)
     figures = {"split": _judged(args), **found}
     name = "openings" if args.openings else "wake"
     _report(args, name, wake_text(figures), figures)
