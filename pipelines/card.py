@@ -46,7 +46,7 @@ and the false alarms do not. With the weights before, the first line was 0.926."
 }
 SECOND_LOOKS = {
     "acoustic-lstm": "looked at once with these weights, and once with each of the three before them",
-    "acoustic-gru": "looked at once with these weights, and once with each of the two before them",
+    "acoustic-gru": "looked at once with these weights, and once with each of the three before them",
 }
 AGAIN = """
 Intervals are by the spread between speakers. What is in noise was looked at once more when it turned out that

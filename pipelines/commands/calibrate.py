@@ -9,9 +9,9 @@ HELP = "prepare an acoustic model for wake phrases"
 
 DESCRIPTION = """\
 Lets an acoustic model hear some hours of speech and writes what it made of them beside its weights, as
-STEM.wake.xz (2 to 3 MB), and of a second pass that lies there, too, as STEM.second.wake.xz. The daemon
-searches them for each wake phrase when it starts, and so knows which threshold gives so many false accepts
-per hour.
+STEM.wake.xz (2 to 3 MB), and what both passes made of it, where a second one lies there, as
+STEM.second.wake.xz. The daemon searches them for each wake phrase when it starts, and so knows which
+threshold gives so many false accepts per hour.
 Needed once for every new acoustic model or second pass.
 
   auricle calibrate models/weights/acoustic-lstm.safetensors --data ../shared/data
