@@ -126,7 +126,7 @@ def _opening(words: Sequence[str], lexicon: Lexicon) -> str:
         phones = sum(len(lexicon.spoken(word)[0]) for word in words[:count])
         if phones in OPENING_PHONES:
             return " ".join(words[:count])
-        if phones > OPENING_PHONES.stop:
+        if phones >= OPENING_PHONES.stop:
             break
     return ""
 
