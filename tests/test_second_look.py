@@ -188,6 +188,17 @@ def test_a_phrase_that_the_first_pass_hardly_heard_needs_more_of_the_second() ->
         assert (poor < clear - 0.5) == falls
 
 
+def test_what_the_second_pass_takes_for_noise_is_refused_however_sure_the_first_is() -> None:
+    sure = look(TWICE)
+    info = replace(sure.background.info, searched_part=0.5)
+    both = Background(sure.background.codes, info)
+    flat = SecondLook(both, lambda hidden: np.full((len(hidden), TWICE.shape[1]), 1 / 40, np.float32))
+    ends, hidden = 40 + len(PHRASE), numbered(len(TWICE), slice(0))
+    heard = FirstPass(TWICE[: ends + 2], hidden[: ends + 2])
+    refused, agreed = (one.score(ONE_TWO, heard, len(PHRASE), 2) for one in (flat, sure))
+    assert refused < agreed - 100
+
+
 def test_windows_and_candidates_are_bounded() -> None:
     assert window_frames(20, 2) == AROUND_FRAMES + 22
     assert window_frames(10_000, 2) == MOST_LOOKED_AT

@@ -82,13 +82,21 @@ class SecondLook:
         """
         first, hidden = (newest[-window_frames(path_frames, since) :] for newest in heard)
         second = log_posteriors(self._look_again(hidden))
-        log_probs = said_by_both(first, second, self.background.info.searched_part)
-        search = PhraseSearch([ways], self.background.info.search)
-        state, scores = search.initial_state(), []
-        for row in log_probs:
-            found, state = search.step(row[None], state)
-            scores.append(float(found.score[0, 0]))
-        return max(scores[-1 - since - SHIFTED_FRAMES :])
+        both = said_by_both(first, second, self.background.info.searched_part)
+        search, newest = PhraseSearch([ways], self.background.info.search), since + SHIFTED_FRAMES + 1
+        score, _ = max(_ends(search, both, newest))
+        # In noise alone the first pass may be sure of what the second doubts: half of it would not be enough.
+        _, doubt = max(_ends(search, second, newest))
+        return score - float(search.settings.unsure_by(doubt))
+
+
+def _ends(search: PhraseSearch, log_probs: Array, newest: int) -> list[tuple[float, float]]:
+    """Score and doubt of the best path that ends at each of so many of the newest frames."""
+    state, ends = search.initial_state(), []
+    for row in log_probs:
+        found, state = search.step(row[None], state)
+        ends.append((float(found.score[0, 0]), float(found.evidence.doubt[0, 0])))
+    return ends[-newest:]
 
 
 def window_frames(path_frames: int, since: int) -> int:
