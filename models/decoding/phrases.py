@@ -66,15 +66,11 @@ class PhraseSearchSettings:
     """Of each frame by which those that name a phone fall short of `clear_frames` for each phone."""
     clear_frames: float = 2.5
 
-    def unsure_by(self, doubt: Array | float) -> Array:
-        """What a path pays for doubt, in nats, beyond what said phrases have."""
-        beyond = np.maximum(0, doubt - np.float32(self.unsure_nats))
-        return np.asarray(np.float32(self.unsure_cost) * beyond, np.float32)
-
     def score(self, path: "Evidence") -> Array:
         """Weighs what speaks for paths; `python -m auricle.pipelines.path_weights` fits the weights."""
         faint = np.maximum(0, np.float32(self.clear_frames) - path.named)
-        doubt = self.doubt_cost * path.doubt + self.unsure_by(path.doubt)
+        unsure = np.maximum(0, path.doubt - np.float32(self.unsure_nats))
+        doubt = self.doubt_cost * path.doubt + self.unsure_cost * unsure
         return np.asarray(
             path.fit - doubt - self.slow_cost * path.frames - self.faint_cost * faint, np.float32
         )

@@ -27,6 +27,9 @@ MOST_LOOKED_AT = 150
 """Of a longer window only the newest frames are judged."""
 SHIFTED_FRAMES = 6
 """A path of the second look may end so many frames before the candidate's."""
+NOISE_NATS = 0.88
+"""A second pass that doubts by more has heard noise: so it is from 0.95 on in coloured noise, and of phrases of
+dev that are heard rightly at 10 dB one in a hundred lies above."""
 SEARCHED_PART = 0.5
 """Part of the first pass in what is searched, of backgrounds that are made now; chosen on dev."""
 
@@ -85,9 +88,9 @@ class SecondLook:
         both = said_by_both(first, second, self.background.info.searched_part)
         search, newest = PhraseSearch([ways], self.background.info.search), since + SHIFTED_FRAMES + 1
         score, _ = max(_ends(search, both, newest))
-        # In noise alone the first pass may be sure of what the second doubts: half of it would not be enough.
+        # In noise alone the first pass may be sure of what the second doubts: their mean would hide it.
         _, doubt = max(_ends(search, second, newest))
-        return score - float(search.settings.unsure_by(doubt))
+        return score - search.settings.unsure_cost * max(0.0, doubt - NOISE_NATS)
 
 
 def _ends(search: PhraseSearch, log_probs: Array, newest: int) -> list[tuple[float, float]]:
