@@ -28,8 +28,8 @@ MOST_LOOKED_AT = 150
 SHIFTED_FRAMES = 6
 """A path of the second look may end so many frames before the candidate's."""
 NOISE_NATS = 0.88
-"""A second pass that doubts by more has heard noise. So it is from 0.95 on in coloured noise; of phrases of dev
-that are heard rightly at 10 dB one in a hundred lies above."""
+"""A second pass that doubts by more has heard noise. Coloured noise begins at 0.95; of phrases of dev that
+are heard rightly at 10 dB one in a hundred lies above."""
 SEARCHED_PART = 0.5
 """Part of the first pass in what is searched, of backgrounds that are made now; chosen on dev."""
 
