@@ -89,13 +89,13 @@ def mean_misses(found: Iterable[Outcome], rate: float) -> Interval:
 
 def outcome_table(found: Mapping[str, Outcome], groups: Mapping[str, Collection[str]]) -> dict[str, Any]:
     """Plain values of them: each phrase, and means over groups of phrases."""
-    table: dict[str, Any] = {"phrases": {}, "means": {}, "det": mean_det(list(found.values()))}
+    table: dict[str, Any] = {"phrases": {}, "means": {}, "det": det_points(list(found.values()))}
     for text, outcome in found.items():
         table["phrases"][text] = {
             "recordings": len(outcome.own),
             "hours": outcome.hours,
             "misses": {str(rate): plain(_misses(outcome, rate)) for rate in RATES},
-            "det": det_points(outcome),
+            "det": det_points([outcome]),
         }
     for name, phrases in groups.items():
         if of_these := [outcome for text, outcome in found.items() if text in phrases]:
@@ -103,8 +103,8 @@ def outcome_table(found: Mapping[str, Outcome], groups: Mapping[str, Collection[
     return table
 
 
-def mean_det(found: Sequence[Outcome], most: int = 60) -> list[tuple[float, float]]:
-    """(false accepts per hour and phrase, misses), means over phrases at as many false accepts of each."""
+def det_points(found: Sequence[Outcome], most: int = 60) -> list[tuple[float, float]]:
+    """(false accepts per hour and phrase, misses) for rising numbers of false accepts, means over phrases."""
     fewest = min(len(outcome.others) for outcome in found) - 1
     counts = [0, *sorted({int(count) for count in np.geomspace(1, min(fewest, 2000), most)})]
     misses = [[float((one.own <= one.others[count]).mean()) for one in found] for count in counts]
@@ -114,12 +114,3 @@ def mean_det(found: Sequence[Outcome], most: int = 60) -> list[tuple[float, floa
 
 def _misses(outcome: Outcome, rate: float) -> Interval:
     return share_by_block(outcome.missed(rate), outcome.speakers)
-
-
-def det_points(outcome: Outcome, most: int = 60) -> list[tuple[float, float]]:
-    """(false accepts per hour, misses) for rising numbers of false accepts."""
-    counts = sorted({int(count) for count in np.geomspace(1, min(len(outcome.others) - 1, 2000), most)})
-    return [
-        (count / outcome.hours, float((outcome.own <= outcome.others[count]).mean()))
-        for count in [0, *counts]
-    ]

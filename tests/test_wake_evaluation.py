@@ -85,7 +85,7 @@ def test_misses_fall_as_more_false_accepts_are_allowed() -> None:
     outcome = Outcome(own, ("ann", "bob", "cid", "dan"), others, 2.0)
     shares = [outcome.missed(rate).mean() for rate in (0.1, 0.5, 1.0)]
     assert shares == [0.75, 0.5, 0.25]
-    assert det_points(outcome)[0] == (0.0, 0.75)
+    assert det_points([outcome])[0] == (0.0, 0.75)
     misses = mean_misses([outcome, outcome], 0.5)
     assert misses.low <= misses.value == 0.5 <= misses.high
 
