@@ -118,7 +118,18 @@ class CommandSettings(Section):
         description="With after_wake: a command must begin within this time of the phrase's end (ms).",
     )
     threshold: float = Field(
-        default=0.5, ge=0, le=1, description="A sentence is reported from this score on (0 to 1)."
+        default=0.0,
+        ge=0,
+        le=1,
+        description="A sentence is reported from this score on (0 to 1); 0 = where "
+        "false_accepts_per_hour says.",
+    )
+    false_accepts_per_hour: float = Field(
+        default=1.0,
+        gt=0,
+        le=3600,
+        description="How often in an hour of speech something else may be taken for a command (per hour); "
+        "for threshold = 0.",
     )
     blank_shift: float = Field(
         default=-0.5,

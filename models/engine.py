@@ -65,6 +65,8 @@ class ModelInfo:
     """Hidden values that follow the posteriors in each output frame, H; 0 without a second pass."""
     second: str = ""
     """Name and hash of the second pass, as `name`."""
+    file: Path | None = None
+    """Where the weights are; None for a model that was trained elsewhere."""
 
     @property
     def outputs(self) -> int:
@@ -183,8 +185,9 @@ class TorchEngine:
             lookahead_frames=spec.lookahead_frames,
             frontend=spec.frontend,
             parameters=sum(weight.numel() for weight in network.parameters()),
-            hidden=0 if second is None else spec.network.hidden,
+            hidden=0 if second is None else second.config.width,
             second=second_name,
+            file=path,
         )
         if info not in self._models:
             runtime = runtime_of(network.requires_grad_(False))
@@ -235,8 +238,8 @@ class TorchEngine:
             if second is None:
                 output, state = network(torch.from_numpy(frames), state)
             else:
-                hidden, state = network.hidden(torch.from_numpy(frames), state)
-                output = network.logits(hidden)
+                hidden, state = network.hidden(torch.from_numpy(frames), state, second.config.early)
+                output = network.logits(hidden[..., : second.config.inputs])
         if activation:
             output = output.sigmoid() if activation == "sigmoid" else output.softmax(-1)
         found: Array = (output if hidden is None else torch.cat([output, hidden], -1)).numpy()

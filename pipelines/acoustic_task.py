@@ -73,9 +73,12 @@ class AcousticTask(Task):
 
     def network(self, config: NetworkConfig) -> Network:
         """One network, or two passes of which the second is trained."""
-        if not (layers := self.recipe.acoustic.second_layers):
+        data = self.recipe.acoustic
+        if not data.second_layers:
             return Network(config)
-        second = SecondPassConfig(config.labels, config.hidden, layers, config.dropout)
+        second = SecondPassConfig(
+            config.labels, config.hidden, data.second_layers, config.dropout, data.second_early
+        )
         return TwoPasses(config, second)
 
     def prepare(self, network: Network) -> None:

@@ -115,6 +115,24 @@ def calibrate(
     """
     if ear.spec.kind != "acoustic" or ear.spec.labels[0] != BLANK:
         raise ModelError(f"{ear.path} is no acoustic model with blanks: wake phrases need one")
+    drawn = draw_clips(corpus, hours_part)
+    info = BackgroundInfo(ear.digest, 0.0, ear.frame_s, settings)
+    heard = {source: hear_pieces(ear, corpus, clips, SNRS_DB) for source, clips in drawn.items()}
+    shifts = measure_shifts(ear, corpus, settings)
+    moved = replace(info, start_shift_samples=shifts.start, end_shift_samples=shifts.end)
+    first = _background({source: pieces.codes for source, pieces in heard.items()}, moved)
+    if ear.second is None:
+        return first, None
+    heard = {source: hear_pieces(ear, corpus, clips, SECOND_SNRS_DB) for source, clips in drawn.items()}
+    return first, _of_both(ear, heard, info)
+
+
+def draw_clips(corpus: Corpus, hours_part: float = 1.0) -> dict[Source, list[Clip]]:
+    """Draws the recordings of each source, of so much of the listed hours.
+
+    Raises:
+        DataError: there is not a minute of speech of any source.
+    """
     drawn = {
         (name, split): _some(corpus.clips(name, split), hours * hours_part)
         for (name, split), hours in SOURCES.items()
@@ -128,15 +146,7 @@ def calibrate(
         raise DataError(
             f"no speech to calibrate on in {corpus.data}: expected {PIECE_S} s or more of some of {_names()}"
         )
-    info = BackgroundInfo(ear.digest, 0.0, ear.frame_s, settings)
-    heard = {source: hear_pieces(ear, corpus, clips, SNRS_DB) for source, clips in drawn.items()}
-    shifts = measure_shifts(ear, corpus, settings)
-    moved = replace(info, start_shift_samples=shifts.start, end_shift_samples=shifts.end)
-    first = _background({source: pieces.codes for source, pieces in heard.items()}, moved)
-    if ear.second is None:
-        return first, None
-    heard = {source: hear_pieces(ear, corpus, clips, SECOND_SNRS_DB) for source, clips in drawn.items()}
-    return first, _of_both(ear, heard, info)
+    return drawn
 
 
 def _of_both(ear: Ear, heard: Mapping[Source, Pieces], info: BackgroundInfo) -> Background:
@@ -246,7 +256,16 @@ def _correction(parts: dict[str, Codes], info: BackgroundInfo) -> float:
     both = zip(unseen.tails(search), thresholds, strict=True)
     # The median: one probe that happens to be said in one of the parts must not decide.
     ratio = float(np.median([tail.rate(threshold) / PROBE_RATE for tail, threshold in both]))
-    share = len(parts["dev"]) / (len(parts["dev"]) + len(parts["train"]))
+    return corrected(ratio, len(parts["dev"]) / (len(parts["dev"]) + len(parts["train"])))
+
+
+def corrected(ratio: float, share: float) -> float:
+    """How many times more comes in speech not trained on than in all of it.
+
+    Args:
+        ratio: how many times more than in speech trained on.
+        share: its part of all.
+    """
     return 1.0 / (share + (1 - share) / max(1.0, ratio))
 
 

@@ -237,17 +237,17 @@ def test_a_changed_grammar_is_used_from_the_next_utterance_on(
     under_way = decoder.begin()
     grammar.write_text(GRAMMAR.replace("garage", "cellar"))
     assert outcome(source) is None
-    assert "cellar" in decoder.begin().graph.vocabulary
-    assert "garage" in under_way.graph.vocabulary
+    assert "cellar" in decoder.begin().search.graph.vocabulary
+    assert "garage" in under_way.search.graph.vocabulary
     grammar.write_text("intents: [")
     assert "not valid YAML" in str(outcome(source)) and "stays as it was" in caplog.text
     idle(source)  # told once
     grammar.unlink()
     idle(source)
-    assert "cellar" in decoder.begin().graph.vocabulary
+    assert "cellar" in decoder.begin().search.graph.vocabulary
     grammar.write_text(GRAMMAR)
     assert outcome(source) is None
-    assert "garage" in decoder.begin().graph.vocabulary
+    assert "garage" in decoder.begin().search.graph.vocabulary
 
 
 def test_a_grammar_that_is_being_written_is_left_alone(
@@ -284,7 +284,7 @@ def test_a_running_daemon_looks_at_its_grammar_and_tells_what_is_wrong(
         grammar.write_text("intents: [")
         until(lambda: sink.events)
         grammar.write_text(GRAMMAR.replace("garage", "cellar"))
-        until(lambda: "cellar" in source.current().vocabulary)
+        until(lambda: "cellar" in source.current().graph.vocabulary)
         daemon.shutdown()
     (error,) = [event for event in sink.events if event.type == "error"]
     assert (error.stream, error.data["code"]) == (DAEMON_STREAM, "config")
@@ -340,7 +340,7 @@ def test_a_second_pass_has_the_last_word(engine: ToneEngine, grammar: Path) -> N
 
 
 def test_the_shipped_grammar_compiles(tmp_path: Path) -> None:
-    graph = Grammar(find_grammar("commands")).current()
+    graph = Grammar(find_grammar("commands")).current().graph
     intents = {tag.intent for tag in graph.tags} - {""}
     assert {"TurnOn", "SetTimer", "PlayMusic", "SetTemperature"} <= intents
 
@@ -349,7 +349,7 @@ def test_the_example_of_the_documentation_compiles(tmp_path: Path) -> None:
     page = (Path(__file__).parent.parent / "docs/commands.md").read_text("utf-8")
     example = textwrap.dedent(page.partition("   ```yaml\n")[2].partition("   ```")[0])
     (tmp_path / "my.yaml").write_text(example)
-    graph = Grammar(tmp_path / "my.yaml").current()
+    graph = Grammar(tmp_path / "my.yaml").current().graph
     assert {"puppy", "spoons", "garden"} <= set(graph.vocabulary)
 
 

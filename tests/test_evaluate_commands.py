@@ -145,7 +145,7 @@ def test_scores_tell_right_sentences_from_others_and_let_few_through() -> None:
     for number in range(4000):
         inside = number % 2 == 0
         fit = rng.normal(-0.3 if inside else -1.0, 0.15)
-        evidence = Evidence(fit, rng.normal(-1, 0.3), rng.normal(3, 0.2), rng.normal(1, 0.3))
+        evidence = Evidence(fit, rng.normal(-1, 0.3), rng.normal(3, 0.2), rng.normal(6, 0.3))
         found.append(Found(evidence, "clean", inside, inside, f"speaker {number % 40}"))
     weights, bias = weigh(found)
     scores = score(found, weights, bias)

@@ -11,12 +11,14 @@ from test_wake_search import FRAME, ONE_TWO, OTHER, SETTINGS, background, silenc
 from test_wake_search import spoken as said
 
 from auricle.configs.errors import DataError, ModelError
-from auricle.configs.settings import Settings, WakeSettings
+from auricle.configs.settings import CommandSettings, Settings, WakeSettings
+from auricle.daemon.command_decoder import find_scale
 from auricle.daemon.wake import WakeDetector, build_wake_detector
-from auricle.models.decoding import listening
+from auricle.models.decoding import listening, talk
 from auricle.models.decoding.background import SUFFIX, SUFFIX_OF_SECOND, Background, load_background
 from auricle.models.decoding.listening import Wanted, fires_at
 from auricle.models.decoding.phrases import Array, PhraseSearch
+from auricle.models.decoding.search import SearchConfig
 from auricle.models.decoding.second_look import (
     AROUND_FRAMES,
     MOST_LOOKED_AT,
@@ -33,8 +35,10 @@ from auricle.models.engine import TorchEngine
 from auricle.models.lexicon import Lexicon
 from auricle.models.zoo import WEIGHTS, find_model
 from auricle.pipelines import calibrate as calibration
+from auricle.pipelines import hear_talk as hearing
 from auricle.pipelines.calibrate import calibrate
 from auricle.pipelines.corpus import Corpus
+from auricle.pipelines.hear_talk import hear_talk, shipped_intents
 from auricle.pipelines.wake_streams import NEVER, Ear, Heard, scan_again
 
 DOUBT = 1.0
@@ -264,6 +268,30 @@ def test_a_second_pass_gets_a_background_of_its_own(calibrated: Path) -> None:
     assert second is not None and second.background.info.model == ear.second_digest
     with pytest.raises(ModelError, match="was made with the weights"):
         load_background(calibrated.with_suffix(SUFFIX_OF_SECOND), ear.digest)
+
+
+def test_talk_is_heard_for_commands_and_found_by_the_daemon(
+    calibrated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(calibration, "SOURCES", {("talk", "dev"): 1.0, ("talk", "train"): 1.0})
+    monkeypatch.setattr(calibration, "PIECE_S", 4)
+    monkeypatch.setattr(hearing, "recorded_noise", lambda corpus, split, shape: 0.01 * torch.randn(*shape))
+    ear, corpus = Ear(calibrated), Corpus(calibrated.parent / "data", calibrated.parent)
+    first, second = hear_talk(ear, corpus, SearchConfig())
+    assert second is not None and (first.info.model, second.info.model) == (ear.digest, ear.second_digest)
+    assert first.ends == second.ends and (first.codes != second.codes).any()
+    assert second.info.correction >= 1 and first.info.sources[0].startswith("talk dev: 0.0")
+    clips = [clip for split in ("dev", "train") for clip in corpus.clips("talk", split)]
+    assert len(first.ends) == pytest.approx(len(clips) / 2, abs=1)
+    assert 0 < first.info.hours < sum(clip.seconds for clip in clips) / 3600
+    second.save(calibrated.with_suffix(talk.SUFFIX_OF_SECOND))
+    model = TorchEngine().load(str(calibrated), second_pass=True)
+    for looks_again in (True, False):  # of the first pass alone nothing lies there
+        scale = find_scale(model, CommandSettings(), looks_again=looks_again)
+        assert (scale is not None) == looks_again
+    find = find_scale(model, CommandSettings(), looks_again=True)
+    assert find is not None and find(shipped_intents()[0]).rate(-1e3) > 1
 
 
 def build(model: Path, phrase: WakeSettings, *, reloads: bool = False) -> WakeDetector:

@@ -198,11 +198,16 @@ def fit_tail(scores: Array, info: BackgroundInfo, events: int = TAIL_EVENTS) -> 
 def fit_windows(highest: Array, info: BackgroundInfo, events: int = TAIL_EVENTS) -> Tail:
     """As `fit_tail`, from the highest score of each window, `(B, W)`."""
     ordered = -np.sort(-highest.reshape(-1))
+    hours = highest.size * WINDOW_FRAMES * info.frame_s / 3600
+    return fit_scores(ordered, hours, info.correction, events, DOUBTFUL_EVENTS)
+
+
+def fit_scores(ordered: Array, hours: float, correction: float, events: int, doubtful: int) -> Tail:
+    """As `fit_tail`, from the scores, falling, that were found in so many hours; the first are doubtful."""
     count = min(events, len(ordered) - 1)
     pivot = float(ordered[count])
     # The likeliest scale of an exponential tail whose highest values are only known to be that high.
-    doubtful = min(DOUBTFUL_EVENTS, count - 1)
+    doubtful = min(doubtful, count - 1)
     excess = ordered[doubtful:count] - pivot
     scale = max(0.05, float(excess.sum() + doubtful * excess[0]) / len(excess))
-    hours = highest.size * WINDOW_FRAMES * info.frame_s / 3600
-    return Tail(ordered, hours, pivot, scale, events / hours * info.correction, events)
+    return Tail(ordered, hours, pivot, scale, events / hours * correction, events)
