@@ -2,7 +2,9 @@
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+import sys
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -222,6 +224,17 @@ def search_config(settings: CommandSettings) -> "SearchConfig":
     return SearchConfig(settings.blank_shift, settings.smoothing, settings.filler_cost)
 
 
+def shown_to_who_waits(utterances: Iterable[Array], count: int) -> Iterable[Array]:
+    """The utterances, with a bar that grows where somebody waits for them at a terminal."""
+    if threading.current_thread() is not threading.main_thread() or not sys.stderr.isatty():
+        return utterances
+    from rich.console import Console
+    from rich.progress import track
+
+    what = "once for this grammar: hearing it in talk"
+    return track(utterances, what, total=count, console=Console(stderr=True), transient=True)
+
+
 def asked_rate(settings: CommandSettings) -> float:
     """How often in an hour something else may be taken for a command."""
     from auricle.models.decoding.spotting import rate_of
@@ -250,7 +263,7 @@ def find_scale(
     asked = asked_rate(settings)
 
     def scale(graph: "CommandGraph") -> "Scale":
-        found = listener.scale(graph)
+        found = listener.scale(graph, shown_to_who_waits)
         if (rate := found.rate(found.least(asked))) > 1.01 * asked:
             logger.warning(
                 "sentences of the grammar are easily said in passing: expect %.1f false commands an hour of "

@@ -11,10 +11,12 @@ from tone_engine import ACOUSTIC, RATE, STRIDE, ToneEngine, speak
 from auricle.configs.errors import ModelError
 from auricle.configs.loader import load
 from auricle.daemon.bus import RecordingPublisher
+from auricle.daemon.command_decoder import shown_to_who_waits
 from auricle.daemon.detectors import build_detectors
 from auricle.daemon.events import Sequencer
 from auricle.daemon.offline import stream_blocks
 from auricle.daemon.stream import Shared
+from auricle.models.checkpoint import load_model
 from auricle.models.decoding import talk
 from auricle.models.decoding.background import encode
 from auricle.models.decoding.confidence import NOISE_CONTRAST, Evidence, logit
@@ -22,6 +24,8 @@ from auricle.models.decoding.graph import CommandGraph, compile_text
 from auricle.models.decoding.search import SearchConfig
 from auricle.models.decoding.talk import SUFFIX, CountedScale, Listener, Scale, Talk, TalkInfo, read_talk
 from auricle.models.engine import ModelInfo
+from auricle.models.second_pass import SECOND_SUFFIX, load_two_passes
+from auricle.models.zoo import find_model
 
 CONFIG = SearchConfig()
 WORDS = "seven sheep go home now where does river end turn of tide under bridge with cold water light"
@@ -116,9 +120,9 @@ def test_a_scale_is_found_once(heard: Talk, tmp_path: Path, monkeypatch: pytest.
     heard.save(path)
     search = Talk.tail
 
-    def counted(self: Talk, graph: CommandGraph, config: SearchConfig) -> Any:
+    def counted(self: Talk, graph: CommandGraph, *how: Any) -> Any:
         searched.append(graph)
-        return search(self, graph, config)
+        return search(self, graph, *how)
 
     monkeypatch.setattr(Talk, "tail", counted)
 
@@ -189,6 +193,16 @@ def test_the_daemon_asks_for_what_talk_leaves_over(
         commands(filed, grammar)
 
 
+def test_who_waits_at_a_terminal_sees_how_far_it_is(
+    heard: Talk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    graph, silent = compile_text(CAT), heard.tail(compile_text(CAT), CONFIG)
+    for terminal in (False, True):
+        monkeypatch.setattr("sys.stderr.isatty", lambda terminal=terminal: terminal)
+        assert np.array_equal(heard.tail(graph, CONFIG, shown_to_who_waits).scores, silent.scores)
+        assert ("once for this grammar" in capsys.readouterr().err) == terminal
+
+
 def test_a_threshold_is_a_rate(engine: ToneEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     grammar = tmp_path / "my.yaml"
@@ -199,3 +213,13 @@ def test_a_threshold_is_a_rate(engine: ToneEngine, tmp_path: Path, monkeypatch: 
         assert len(commands(engine, grammar, f"commands.threshold={asked}")) == found
         rate = (1 - asked) / asked
         assert len(commands(engine, grammar, f"commands.false_accepts_per_hour={rate}")) == found
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("suffix", [SUFFIX, talk.SUFFIX_OF_SECOND])
+def test_talk_ships_with_the_models(cell: str, suffix: str) -> None:
+    path = find_model("acoustic", cell)
+    digest = load_model(path)[2] if suffix == SUFFIX else load_two_passes(path.with_suffix(SECOND_SUFFIX))[2]
+    file = path.with_suffix(suffix)
+    heard = read_talk(file.read_bytes(), file, digest)
+    assert heard.info.hours > 1.5 and len(heard.ends) > 500 and heard.ends[-1] == len(heard.codes)

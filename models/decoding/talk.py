@@ -12,7 +12,7 @@ import json
 import logging
 import lzma
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,14 @@ in ten lies below."""
 REMEDY = "make one with `auricle calibrate MODEL --data DATA`"
 
 
+Shown = Callable[[Iterable[Array], int], Iterable[Array]]
+"""Passes utterances on, of which there are so many, and may show how far it is."""
+
+
+def _as_they_come(utterances: Iterable[Array], count: int) -> Iterable[Array]:
+    return utterances
+
+
 @dataclass(frozen=True)
 class TalkInfo:
     """What a file of talk says of itself."""
@@ -80,12 +88,13 @@ class Talk:
             found = likelihoods[self.codes[begin:end]]
             yield found / found.sum(1, keepdims=True)
 
-    def tail(self, graph: CommandGraph, config: SearchConfig) -> Tail:
+    def tail(self, graph: CommandGraph, config: SearchConfig, shown: Shown = _as_they_come) -> Tail:
         """Searches all of it for the sentences of a grammar; 3 s an hour for few, 10 for many.
 
         The scores of the tail are those of `confidence.logit`.
         """
-        found = np.array([_best(rows, graph, config) for rows in self.utterances()], np.float32)
+        utterances = shown(self.utterances(), len(self.ends))
+        found = np.array([_best(rows, graph, config) for rows in utterances], np.float32)
         return fit_scores(
             -np.sort(-found), self.info.hours, self.info.correction, TAIL_EVENTS, DOUBTFUL_EVENTS
         )
@@ -189,8 +198,12 @@ class Listener:
             raise ModelError(f"cannot read {path}: {error}; {REMEDY}") from error
         self._path, self._model, self._config, self._folder = path, model, config, folder
 
-    def scale(self, graph: CommandGraph) -> CountedScale:
+    def scale(self, graph: CommandGraph, shown: Shown = _as_they_come) -> CountedScale:
         """The scale of a grammar, from the cache or from a search of all the talk, some seconds.
+
+        Args:
+            graph: the grammar.
+            shown: shows how far a search is.
 
         Raises:
             ModelError: the file is damaged, or belongs to other weights.
@@ -202,7 +215,7 @@ class Listener:
                 return CountedScale(found)
         talk = read_talk(self._content, self._path, self._model)
         logger.info("%.1f h of talk are searched for the sentences of the grammar, once", talk.info.hours)
-        tail = talk.tail(graph, self._config)
+        tail = talk.tail(graph, self._config, shown)
         if stored is not None:
             _save_tail(tail, stored)
         return CountedScale(tail)
