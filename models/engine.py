@@ -185,7 +185,7 @@ class TorchEngine:
             lookahead_frames=spec.lookahead_frames,
             frontend=spec.frontend,
             parameters=sum(weight.numel() for weight in network.parameters()),
-            hidden=0 if second is None else second.config.width,
+            hidden=0 if second is None else spec.network.hidden,
             second=second_name,
             file=path,
         )
@@ -238,8 +238,8 @@ class TorchEngine:
             if second is None:
                 output, state = network(torch.from_numpy(frames), state)
             else:
-                hidden, state = network.hidden(torch.from_numpy(frames), state, second.config.early)
-                output = network.logits(hidden[..., : second.config.inputs])
+                hidden, state = network.hidden(torch.from_numpy(frames), state)
+                output = network.logits(hidden)
         if activation:
             output = output.sigmoid() if activation == "sigmoid" else output.softmax(-1)
         found: Array = (output if hidden is None else torch.cat([output, hidden], -1)).numpy()

@@ -97,18 +97,10 @@ class ResidualRecurrent(nn.Module):
         each = [block.initial_state(batch_size) for block in self.blocks]
         return RecurrentState(*(torch.cat(leaves, dim=1) for leaves in zip(*each, strict=True)))
 
-    def forward(
-        self, inputs: Tensor, state: RecurrentState, early: Sequence[int] = ()
-    ) -> tuple[Tensor, RecurrentState]:
-        """Runs T steps; shapes as for `Recurrent`.
-
-        With `early`, each output is followed by the sums that so many layers had added to, one for each
-        number in `early`, ascending, below L: `(B, T, H x (1 + len(early)))`.
-        """
-        values, heard, sums = self.widen(inputs), [], []
+    def forward(self, inputs: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
+        """Runs T steps; shapes as for `Recurrent`."""
+        values, heard = self.widen(inputs), []
         for layer, block in enumerate(self.blocks):
-            if layer in early:
-                sums.append(values)
             here = slice(layer, layer + 1)
             outputs, after = block(
                 self.norms[layer](values), RecurrentState(state.hidden[:, here], _layer(state.cell, layer))
@@ -116,8 +108,7 @@ class ResidualRecurrent(nn.Module):
             values = values + self.dropout(outputs)
             heard.append(after)
         merged = RecurrentState(*(torch.cat(leaves, dim=1) for leaves in zip(*heard, strict=True)))
-        outputs = self.norms[-1](values)
-        return torch.cat([outputs, *sums], -1) if sums else outputs, merged
+        return self.norms[-1](values), merged
 
 
 def _layer(cell: Tensor, layer: int) -> Tensor:

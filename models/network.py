@@ -74,21 +74,6 @@ class NetworkConfig:
                 f"{self.conv_channels}, {self.conv_kernels}, {self.conv_strides}"
             )
 
-    def check_early(self, early: Sequence[int]) -> None:
-        """Checks that what so many layers give can be had.
-
-        Raises:
-            ModelError: the network is no single stack of residual layers, or has not more than so many.
-        """
-        alone = self.residual and self.cell in CELLS
-        if early and not (
-            alone and list(early) == sorted(set(early)) and 0 <= early[0] <= early[-1] < self.layers
-        ):
-            raise ModelError(
-                f"what {', '.join(map(str, early))} layers give can only be had, in ascending order, of "
-                f"residual layers of one cell, of which there are more; the model has {self}"
-            )
-
     @property
     def cells(self) -> tuple[str, ...]:
         """The parts of `cell`, first one first."""
@@ -177,21 +162,12 @@ class Network(nn.Module):
         return self.logits(hidden), state
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """What the head makes of hidden values of the last layer `(B, J, H)`, with shape `(B, J, V)`."""
+        """What the head makes of hidden values `(B, J, H)`, with shape `(B, J, V)`."""
         found: Tensor = self.head(self.dropout(hidden))
         return found
 
-    def hidden(
-        self, features: Tensor, state: NetworkState, early: Sequence[int] = ()
-    ) -> tuple[Tensor, NetworkState]:
-        """As `forward`, before the head: what the last layer gives, `(B, T / stride_frames, H)`.
-
-        With `early`, what fewer layers give follows it (`ResidualRecurrent.forward`).
-
-        Raises:
-            ModelError: `early` is given, and the network is no single stack of residual layers that has them.
-        """
-        self.config.check_early(early)
+    def hidden(self, features: Tensor, state: NetworkState) -> tuple[Tensor, NetworkState]:
+        """As `forward`, before the head: what the last layer gives, `(B, T / stride_frames, H)`."""
         hidden = (features - self.feature_mean) * self.feature_scale
         means: list[MeanState] = []
         for norm, mean_heard in zip(self.means, state.means, strict=True):
@@ -205,6 +181,6 @@ class Network(nn.Module):
         hidden = self.dropout(hidden)
         recurrent: list[RecurrentState | AttentionState] = []
         for block, heard in zip(self.recurrent, state.recurrent, strict=True):
-            hidden, recurrent_state = block(hidden, heard, early) if early else block(hidden, heard)
+            hidden, recurrent_state = block(hidden, heard)
             recurrent.append(recurrent_state)
         return hidden, NetworkState(tuple(convolutions), tuple(recurrent), tuple(means))

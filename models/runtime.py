@@ -8,7 +8,7 @@ the least. States are those of the network, so that either can go on from the ot
 Shape letters: B streams, T frames, C channels, O outputs, L layers, H hidden units.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -192,17 +192,12 @@ class Stack:
             self.layers = [CELLS[block.cell](block.net, layer) for layer in range(block.net.num_layers)]
             self.prepare = [_copied] * (len(self.layers) + 1)
 
-    def __call__(
-        self, inputs: Floats, state: RecurrentState, early: Sequence[int]
-    ) -> tuple[Floats, RecurrentState]:
-        """Runs T frames `(T, C)` of one stream; state and `early` are as for `ResidualRecurrent`."""
+    def __call__(self, inputs: Floats, state: RecurrentState) -> tuple[Floats, RecurrentState]:
+        """Runs T frames `(T, C)` of one stream; the state is as for `Recurrent`."""
         hidden, cell = (leaf.numpy().copy() for leaf in state)  # (1, L, H); a state is a value
         cells = cell[0] if cell.size else [NO_CELL] * len(self.layers)
-        values, sums = self.widen(inputs) if self.residual else inputs, []
-        layers = zip(self.layers, self.prepare, hidden[0], cells, strict=False)
-        for layer, (own, prepare, before, kept) in enumerate(layers):
-            if layer in early:
-                sums.append(values.copy())
+        values = self.widen(inputs) if self.residual else inputs
+        for own, prepare, before, kept in zip(self.layers, self.prepare, hidden[0], cells, strict=False):
             frames = np.empty((len(values), own.width), np.float32)
             outputs = np.empty((len(values), len(before)), np.float32)
             prepare(values, frames)
@@ -211,8 +206,6 @@ class Stack:
             values = np.add(values, outputs, out=values) if self.residual else outputs
         outputs = np.empty_like(values)
         self.prepare[-1](values, outputs)
-        if sums:
-            outputs = np.concatenate([outputs, *sums], 1)
         return outputs, RecurrentState(torch.from_numpy(hidden), torch.from_numpy(cell))
 
 
@@ -242,8 +235,7 @@ class Runtime:
     def __init__(self, network: Network) -> None:
         """Takes the weights of a network, all of whose layers are known here."""
         self._fresh = network.initial_state(1)
-        self.config = network.config
-        self.stride = self.config.stride_frames
+        self.stride = network.config.stride_frames
         self.mean, self.scale = network.feature_mean.numpy(), network.feature_scale.numpy()
         self.convolutions = [Convolution(layer) for layer in network.convolutions]
         self.stacks = [Stack(block) for block in network.recurrent if not isinstance(block, Attention)]
@@ -262,28 +254,22 @@ class Runtime:
         return self.logits(hidden), after
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """What the head makes of hidden values of the last layer `(B, J, H)`."""
+        """What the head makes of hidden values `(B, J, H)`."""
         batch, frames, size = hidden.shape
         return torch.from_numpy(self.head(hidden.numpy().reshape(-1, size)).reshape(batch, frames, -1))
 
-    def hidden(
-        self, features: Tensor, state: NetworkState, early: Sequence[int] = ()
-    ) -> tuple[Tensor, NetworkState]:
-        """As `Network.hidden`."""
-        self.config.check_early(early)
+    def hidden(self, features: Tensor, state: NetworkState) -> tuple[Tensor, NetworkState]:
+        """As `Network.hidden`; arguments and errors as for `Network.forward`."""
         if (frames := features.shape[1]) % self.stride:
             raise ValueError(f"expected a multiple of {self.stride} frames, got {frames}; re-block them")
         if len(features) == 1:
-            outputs, after = self._run(features.numpy()[0], state, early)
+            outputs, after = self._run(features.numpy()[0], state)
             return torch.from_numpy(outputs[None]), after
-        streams = zip(features.numpy(), states.unstack(state), strict=True)
-        ran = [self._run(*one, early) for one in streams]
+        ran = [self._run(*one) for one in zip(features.numpy(), states.unstack(state), strict=True)]
         said = torch.from_numpy(np.stack([outputs for outputs, _ in ran]))
         return said, states.stack([after for _, after in ran])
 
-    def _run(
-        self, features: Floats, state: NetworkState, early: Sequence[int]
-    ) -> tuple[Floats, NetworkState]:
+    def _run(self, features: Floats, state: NetworkState) -> tuple[Floats, NetworkState]:
         """Runs frames `(T, F)` of one stream."""
         values: Floats = features - self.mean
         values *= self.scale
@@ -293,6 +279,6 @@ class Runtime:
             convolutions.append(context)
         for run, heard in zip(self.stacks, state.recurrent, strict=True):
             assert isinstance(heard, RecurrentState)
-            values, remembered = run(values, heard, early)
+            values, remembered = run(values, heard)
             recurrent.append(remembered)
         return values, NetworkState(tuple(convolutions), tuple(recurrent), state.means)

@@ -1,11 +1,9 @@
 """The second pass: layers in both directions that look at a whole utterance again, once it is over.
 
-They read what the streaming network's last layer said of each frame, and earlier ones if asked to, so an
-utterance costs them little, and they know what came after a sound, which no stream can wait for (cascaded
-encoders: Narayanan et al., 2021).
+They read what the streaming network's last layer said of each frame, so an utterance costs them little, and
+they know what came after a sound, which no stream can wait for (cascaded encoders: Narayanan et al., 2021).
 
-Shape letters: B utterances, J output frames, C values of a layer of the first pass, R layers that are read,
-V labels.
+Shape letters: B utterances, J output frames, C hidden values of the first pass, V labels.
 """
 
 import json
@@ -37,17 +35,10 @@ class SecondPassConfig:
     labels: int
     """Outputs per frame, V: those of the first pass."""
     inputs: int
-    """Values of a layer of the first pass, C."""
+    """Hidden values of the first pass, C."""
     layers: int = 2
     """Each an LSTM forwards and one backwards, added to what came in."""
     dropout: float = 0.05
-    early: tuple[int, ...] = ()
-    """What so many layers of the first pass give is read beside what all of them do (`Network.hidden`)."""
-
-    @property
-    def width(self) -> int:
-        """Hidden values of a frame that are read, R x C."""
-        return self.inputs * (1 + len(self.early))
 
 
 class SecondPass(nn.Module):
@@ -65,14 +56,6 @@ class SecondPass(nn.Module):
             nn.ModuleList([nn.LSTM(size, size, batch_first=True) for _ in range(2)])
             for _ in range(config.layers)
         )
-        self.early_norms: Sequence[nn.Module] = nn.ModuleList(  # type: ignore[assignment]
-            [nn.LayerNorm(size) for _ in config.early]
-        )
-        self.early_inputs: Sequence[nn.Linear] = nn.ModuleList(  # type: ignore[assignment]
-            [nn.Linear(size, size, bias=False) for _ in config.early]
-        )
-        for join in self.early_inputs:
-            nn.init.zeros_(join.weight)  # adds nothing to what is known without it
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(size, config.labels)
 
@@ -80,14 +63,12 @@ class SecondPass(nn.Module):
         """Judges whole utterances.
 
         Args:
-            hidden: what the first pass's last layer gave, and then what `early` ones did, `(B, J, R x C)`.
+            hidden: what the first pass's last layer gave, with shape `(B, J, C)`.
 
         Returns:
             Logits, with shape `(B, J, V)`.
         """
-        values, *others = torch.split(hidden, self.config.inputs, -1)
-        for norm, join, other in zip(self.early_norms, self.early_inputs, others, strict=True):
-            values = values + join(norm(other))
+        values = hidden
         for norm, (forwards, backwards) in zip(self.norms, self.recurrent, strict=True):
             normed = norm(values)
             onwards, _ = forwards(normed)
@@ -123,7 +104,7 @@ class TwoPasses(Network):
     def forward(self, features: Tensor, state: NetworkState) -> tuple[Tensor, NetworkState]:
         """Runs whole utterances: as `Network.forward`, but the logits are those of the second pass."""
         with torch.no_grad():
-            hidden, state = self.hidden(features, state, self.second.config.early)
+            hidden, state = self.hidden(features, state)
         logits: Tensor = self.second(hidden)
         return logits, state
 
@@ -165,9 +146,7 @@ def read_second_pass(path: Path) -> tuple[SecondPassInfo, SecondPass, str]:
             weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (no dict)
         if not isinstance(header, dict) or header.pop("format", "") != FORMAT:
             raise ValueError(f"expected format '{FORMAT}'")
-        shape = header.pop("shape")
-        shape["early"] = tuple(shape.get("early", ()))
-        info = SecondPassInfo(shape=SecondPassConfig(**shape), **header)
+        info = SecondPassInfo(shape=SecondPassConfig(**header.pop("shape")), **header)
         second = SecondPass(info.shape)
         second.load_state_dict(weights)
     except (OSError, SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
@@ -194,7 +173,6 @@ def load_second_pass(path: Path, first: str, shape: NetworkConfig) -> tuple[Seco
         raise ModelError(f"{path} belongs to the weights {info.first}, but {first} are used; {REMEDY}")
     if (info.shape.labels, info.shape.inputs) != (shape.labels, shape.hidden):
         raise ModelError(f"{path} has the shape {info.shape}, the model {shape}; {REMEDY}")
-    shape.check_early(info.shape.early)
     return second, digest
 
 

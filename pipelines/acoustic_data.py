@@ -64,8 +64,6 @@ class AcousticData:
     second_layers: int = 0
     """Above 0: the network stays as `training.start` has it, and a second pass of so many layers is learnt
     above it."""
-    second_early: tuple[int, ...] = ()
-    """A second pass reads what so many layers of the network give, too: 0 is what the convolutions do."""
     aligner: str = ""
     """For "ce": the CTC model that aligns the recordings, by name or path."""
     aligner_blank_shift: float = -3.0

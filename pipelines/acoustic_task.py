@@ -73,12 +73,9 @@ class AcousticTask(Task):
 
     def network(self, config: NetworkConfig) -> Network:
         """One network, or two passes of which the second is trained."""
-        data = self.recipe.acoustic
-        if not data.second_layers:
+        if not (layers := self.recipe.acoustic.second_layers):
             return Network(config)
-        second = SecondPassConfig(
-            config.labels, config.hidden, data.second_layers, config.dropout, data.second_early
-        )
+        second = SecondPassConfig(config.labels, config.hidden, layers, config.dropout)
         return TwoPasses(config, second)
 
     def prepare(self, network: Network) -> None:

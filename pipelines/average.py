@@ -17,7 +17,7 @@ from torch import Tensor
 
 from auricle.configs.errors import AuricleError, ModelError
 from auricle.models.checkpoint import load_model, save_model
-from auricle.models.second_pass import SECOND_SUFFIX, SecondPass, read_second_pass, save_second_pass
+from auricle.models.second_pass import SECOND_SUFFIX, read_second_pass, save_second_pass
 
 Weights = dict[str, Tensor]
 IN_BOTH = "second."
@@ -84,12 +84,7 @@ def _average_models(models: Sequence[Path], out: Path) -> str:
 def _average_second_passes(models: Sequence[Path], out: Path) -> str:
     """Writes the mean of second passes of one model, described as the first one is; returns its hash."""
     info, second, _ = read_second_pass(models[0])
-    fresh = SecondPass(info.shape).state_dict()
-    # What reads fewer layers of the first pass is as one that adds nothing of the others.
-    unread = {
-        name: value for name, value in fresh.items() if name.startswith(("early_norms", "early_inputs"))
-    }
-    second.load_state_dict(average([unread | _second_weights(path, info.first) for path in models]))
+    second.load_state_dict(average([_second_weights(path, info.first) for path in models]))
     return save_second_pass(out, replace(info, record=info.record | _origin(models)), second)
 
 

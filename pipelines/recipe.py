@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from auricle.configs.errors import ConfigError, ModelError
+from auricle.configs.errors import ConfigError
 from auricle.models.frontend import FrontendConfig
 from auricle.models.network import NetworkConfig
 from auricle.models.second_pass import SECOND_SUFFIX
@@ -100,13 +100,7 @@ class Recipe:
                     f"training.start: only a second pass can go on from {self.training.start}; "
                     "take --recipe acoustic-second, or set acoustic.second_layers"
                 )
-            if self.acoustic.second_early:
-                raise ConfigError("acoustic.second_early is for a second pass: set acoustic.second_layers")
             return
-        try:
-            self.network.check_early(self.acoustic.second_early)
-        except ModelError as error:
-            raise ConfigError(f"acoustic.second_early: {error}") from error
         if not self.training.start:
             raise ConfigError(
                 "acoustic.second_layers: a second pass is learnt above a finished model; name it in "

@@ -93,16 +93,11 @@ def start_from_model(network: Network, recipe: Recipe) -> None:
 
 
 def _go_on(second: SecondPass, trained: SecondPass) -> None:
-    """Gives a second pass the weights of a trained one; further layers, or inputs, add nothing yet."""
+    """Gives a second pass the weights of a trained one; further layers propose nothing yet."""
     if (layers := trained.config.layers) > second.config.layers:
         raise ConfigError(
             f"acoustic.second_layers: the second pass in training.start has {layers} layers; give the recipe "
             "as many, or more"
-        )
-    if (early := trained.config.early) not in ((), second.config.early):
-        raise ConfigError(
-            f"acoustic.second_early: the second pass in training.start reads {list(early)}; give the recipe "
-            "the same"
         )
     for pair in second.recurrent[layers:]:
         for weight in (weight for block in pair for weight in block.parameters()):

@@ -104,12 +104,11 @@ class Ear:
     def hear_all(self, samples: torch.Tensor, *, hidden: bool = True) -> Heard:
         """What the model made of streams `(B, N)`, N whole chunks, for a second pass, too."""
         heard, found, kept = self.network.initial_state(len(samples)), [], []
-        front, size = self.frontend.initial_state(len(samples)), self.spec.network.hidden
-        early = self.second.config.early if hidden and self.second else ()
+        front = self.frontend.initial_state(len(samples))
         for chunk in torch.split(samples, CHUNK_FRAMES * HOP_SAMPLES, dim=1):
             features, front = self.frontend(chunk, front)
-            values, heard = self.network.hidden(features, heard, early)
-            found.append(self.network.logits(values[..., :size]).log_softmax(-1))
+            values, heard = self.network.hidden(features, heard)
+            found.append(self.network.logits(values).log_softmax(-1))
             if hidden and self.second:
                 kept.append(values.half())
         return Heard(torch.cat(found, 1).numpy(), torch.cat(kept, 1).numpy() if kept else None)

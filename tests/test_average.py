@@ -66,28 +66,6 @@ def test_second_passes_of_one_model_are_averaged(tmp_path: Path, monkeypatch: py
         main()
 
 
-def test_a_second_pass_that_reads_more_is_averaged_with_one_that_reads_less(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = []
-    for name, early in (("more", (0,)), ("less", ())):
-        torch.manual_seed(len(early))
-        found.append(SecondPass(SecondPassConfig(4, 8, 1, early=early)))
-        torch.nn.init.ones_(found[0].early_inputs[0].weight)
-        save_second_pass(tmp_path / f"{name}.second", SecondPassInfo("1" * 8, found[-1].config), found[-1])
-    files = [str(tmp_path / f"{name}.second") for name in ("more", "less")]
-    monkeypatch.setattr(sys, "argv", ["average", *files, "--out", str(tmp_path / "mean.second")])
-    main()
-    _, mean, _ = read_second_pass(tmp_path / "mean.second")
-    assert mean.config.early == (0,) and (mean.early_inputs[0].weight == 0.5).all()
-    torch.testing.assert_close(
-        mean.head.weight, (found[0].head.weight + found[1].head.weight) / 2, atol=1e-3, rtol=0
-    )
-    monkeypatch.setattr(sys, "argv", ["average", *reversed(files), "--out", "x.second"])
-    with pytest.raises(SystemExit):  # the first one says what is read
-        main()
-
-
 def test_different_shapes_are_refused(tmp_path: Path) -> None:
     found = [read_weights(_model(tmp_path / f"{size}.safetensors", 1, size)) for size in (16, 24)]
     with pytest.raises(ModelError, match="different shapes"):

@@ -7,7 +7,6 @@ import pytest
 import torch
 from streaming import assert_streams_like_offline
 
-from auricle.configs.errors import ModelError
 from auricle.models import runtime
 from auricle.models import state as states
 from auricle.models.network import Network, NetworkConfig
@@ -47,25 +46,6 @@ def test_it_computes_what_the_network_does_and_goes_on_from_its_state(
     assert all(torch.equal(leaf, before) for leaf, before in zip(state.recurrent[0], kept, strict=True))
     for sizes in ([1], [3, 1, 2]):
         assert_streams_like_offline(run, frames, sizes, unit=4)
-
-
-@pytest.mark.parametrize("cell", ["gru", "lstm"])
-def test_it_gives_what_earlier_layers_do_as_well(cell: str) -> None:
-    made, frames = network(cell, residual=True, layers=3), torch.randn(2, 40, 8)
-    run = runtime_of(made)
-    assert isinstance(run, Runtime)
-    last, _ = made.hidden(frames, made.initial_state(2))
-    expected, state = made.hidden(frames, made.initial_state(2), (0, 2))
-    assert expected.shape == (2, 10, 48) and torch.equal(expected[..., :16], last)
-    found, after = run.hidden(frames, run.initial_state(2), (0, 2))
-    torch.testing.assert_close(found, expected, rtol=0, atol=2e-6)
-    torch.testing.assert_close(after.recurrent[0].hidden, state.recurrent[0].hidden, rtol=0, atol=2e-6)
-    for early in ((3,), (2, 0), (-1,)):
-        with pytest.raises(ModelError, match="can only be had"):
-            run.hidden(frames, run.initial_state(2), early)
-    with pytest.raises(ModelError, match="residual"):
-        flat = network(cell)
-        flat.hidden(frames, flat.initial_state(2), (0,))
 
 
 def test_weights_that_float16_cannot_hold_are_used_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:

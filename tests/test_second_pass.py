@@ -106,58 +106,6 @@ def test_a_deeper_second_pass_goes_on_from_what_the_first_ones_layers_say(
         Trainer(fewer, Corpus(data, tmp_path), tmp_path / "fewer")
 
 
-def test_a_second_pass_may_learn_to_read_earlier_layers_too(
-    passes: tuple[Path, list[float]], data: Path, tmp_path: Path
-) -> None:
-    trained = passes[0].with_suffix(SECOND_SUFFIX)
-    settings = (*spoken.SETTINGS, "acoustic.second_layers=1", "training.steps=3", f"training.start={trained}")
-    reading = (*settings, "acoustic.second_early=[0]")
-    run = Trainer(load_recipe("acoustic", reading), Corpus(data, tmp_path), tmp_path / "run")
-    _, both, _ = load_two_passes(trained)
-    features = torch.randn(1, 24, run.recipe.frontend.mels)
-    with torch.no_grad():
-        said, expected = (net.eval()(features, net.initial_state(1))[0] for net in (run.network, both))
-    assert torch.allclose(said, expected, atol=1e-6)  # adds nothing yet
-    run.run()
-    (first := tmp_path / passes[0].name).write_bytes(passes[0].read_bytes())
-    write_model(run, out := tmp_path / trained.name, "auricle train acoustic")
-    _, reads, _ = load_two_passes(out)
-    assert reads.second.config.early == (0,) and reads.second.early_inputs[0].weight.abs().max() > 0
-    engine = TorchEngine()
-    info = engine.load(str(first), second_pass=True)
-    assert info.hidden == 2 * reads.config.hidden
-    heard, _ = engine.infer(info, features.numpy(), engine.model_state(info))
-    with torch.no_grad():
-        said, _ = reads(features, reads.initial_state(1))
-        alone, _ = load_model(first)[1](features, reads.initial_state(1))
-    assert np.allclose(heard[0, :, : info.outputs], alone[0].softmax(-1), atol=1e-5)
-    assert np.allclose(engine.look_again(info, heard[0, :, info.outputs :]), said[0].softmax(-1), atol=1e-4)
-    again = load_recipe("acoustic", (*settings[:-1], f"training.start={out}"))
-    with pytest.raises(ConfigError, match=r"second_early: .* reads \[0\]; give the recipe the same"):
-        Trainer(again, Corpus(data, tmp_path), tmp_path / "again")
-
-
-@pytest.mark.parametrize(
-    ("setting", "message"),
-    [
-        ("acoustic.second_early=[1]", r"second_early: what 1 layers give can only be had"),
-        ("acoustic.second_early=[0, 0]", r"second_early: .* in ascending order"),
-        ("network.residual=false", r"second_early: .* residual layers"),
-        ("network.cell=gru+lstm", r"second_early: .* of one cell"),
-        ("acoustic.second_layers=0", r"second_early is for a second pass"),
-    ],
-)
-def test_earlier_layers_must_be_there(setting: str, message: str) -> None:
-    settings = (
-        *spoken.SETTINGS,
-        "acoustic.second_layers=1",
-        "training.start=toy",
-        "acoustic.second_early=[0]",
-    )
-    with pytest.raises(ConfigError, match=message):
-        load_recipe("acoustic", (*settings, setting))
-
-
 def test_a_second_pass_is_not_signed_for_another_model(
     passes: tuple[Path, list[float]], data: Path, tmp_path: Path
 ) -> None:
