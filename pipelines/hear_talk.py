@@ -17,7 +17,7 @@ import yaml
 from auricle.configs.grammars import find_grammar
 from auricle.models.decoding.background import Codes, encode
 from auricle.models.decoding.graph import CommandGraph, compile_text
-from auricle.models.decoding.phrases import log_posteriors
+from auricle.models.decoding.phrases import Array, log_posteriors
 from auricle.models.decoding.search import SearchConfig
 from auricle.models.decoding.talk import Talk, TalkInfo
 from auricle.pipelines.calibrate import SNRS_DB, STREAMS, Source, corrected, draw_clips
@@ -48,7 +48,13 @@ def hear_talk(
         DataError: there is no speech of any source.
     """
     drawn = {source: clips[::STEP] for source, clips in draw_clips(corpus, hours_part).items()}
-    heard = {source: list(_utterances(ear, corpus, clips)) for source, clips in drawn.items()}
+    heard = {
+        source: [
+            tuple(encode(log_probs, len(log_probs))[0] for log_probs in made)
+            for made in hear_utterances(ear, corpus, clips, SNRS_DB, "train")
+        ]
+        for source, clips in drawn.items()
+    }
     hours = {source: sum(clip.seconds for clip in clips) / 3600 for source, clips in drawn.items()}
     probes = shipped_intents()
     first = {source: [codes[0] for codes in found] for source, found in heard.items()}
@@ -59,17 +65,33 @@ def hear_talk(
     return talk, _joined(again, hours, ear.second_digest, (probes, config))
 
 
-def _utterances(ear: Ear, corpus: Corpus, clips: Sequence[Clip]) -> Iterator[tuple[Codes, ...]]:
-    """Codes `(J, V)` of each recording in its stream: the model's, and the second pass's if there is one."""
+def hear_utterances(
+    ear: Ear, corpus: Corpus, clips: Sequence[Clip], snrs_db: Sequence[float], noise_of: str
+) -> Iterator[tuple[Array, ...]]:
+    """Log-probabilities `(J, V)` of each recording in its stream.
+
+    Args:
+        ear: the model, with a second pass or without.
+        corpus: the data.
+        clips: the recordings.
+        snrs_db: of the streams in turn; none: no noise.
+        noise_of: split of the noise.
+
+    Yields:
+        Those of the model, and those of its second pass, if there is one.
+    """
     laid = lay_clips(corpus, clips, min(STREAMS, len(clips)))
-    noise = recorded_noise(corpus, "train", laid.samples.shape)
-    heard = ear.hear_all(in_noise(laid.samples, noise, np.resize(SNRS_DB, len(noise)).tolist()))
+    samples = laid.samples
+    if snrs_db:
+        noise = recorded_noise(corpus, noise_of, samples.shape)
+        samples = in_noise(samples, noise, np.resize(snrs_db, len(noise)).tolist())
+    heard = ear.hear_all(samples)
     for place in laid.placed:
         own = slice(place.start_sample // ear.spec.frame_samples, place.end_sample // ear.spec.frame_samples)
         made = [heard.log_probs[place.stream, own]]
         if heard.hidden is not None:
             made.append(log_posteriors(ear.look_at_one(heard.hidden[place.stream, own])))
-        yield tuple(encode(log_probs, len(log_probs))[0] for log_probs in made)
+        yield tuple(made)
 
 
 def _joined(

@@ -272,6 +272,8 @@ def test_durations_and_counts_are_read() -> None:
         ("evaluate transcripts --snr-db 5", "no --snr-db"),
         ("evaluate commands --openings 5", "--openings goes with `evaluate wake` only"),
         ("evaluate wake --openings 5 --most 3", "without --manifest, --fit and --most"),
+        ("evaluate wake --promise", "--promise goes with `evaluate commands` only"),
+        ("evaluate commands --promise --manifest x", "--promise goes with `evaluate commands` only"),
         ("say-it !!!", "nothing to say in '!!!'"),
         ("say-it --set acoustic.lexicon=nope.txt hey", "no lexicon nope.txt"),
         ("stream nothing.wav --grammar .", "commands.grammar: got the folder '.'"),

@@ -15,7 +15,13 @@ from auricle.configs.settings import CommandSettings, Settings, WakeSettings
 from auricle.daemon.command_decoder import find_scale
 from auricle.daemon.wake import WakeDetector, build_wake_detector
 from auricle.models.decoding import listening, talk
-from auricle.models.decoding.background import SUFFIX, SUFFIX_OF_SECOND, Background, load_background
+from auricle.models.decoding.background import (
+    SUFFIX,
+    SUFFIX_OF_SECOND,
+    Background,
+    encode,
+    load_background,
+)
 from auricle.models.decoding.listening import Wanted, fires_at
 from auricle.models.decoding.phrases import Array, PhraseSearch
 from auricle.models.decoding.search import SearchConfig
@@ -35,10 +41,11 @@ from auricle.models.engine import TorchEngine
 from auricle.models.lexicon import Lexicon
 from auricle.models.zoo import WEIGHTS, find_model
 from auricle.pipelines import calibrate as calibration
+from auricle.pipelines import command_promise
 from auricle.pipelines import hear_talk as hearing
 from auricle.pipelines.calibrate import calibrate
 from auricle.pipelines.corpus import Corpus
-from auricle.pipelines.hear_talk import hear_talk, shipped_intents
+from auricle.pipelines.hear_talk import hear_talk, hear_utterances, shipped_intents
 from auricle.pipelines.wake_streams import NEVER, Ear, Heard, scan_again
 
 DOUBT = 1.0
@@ -292,6 +299,34 @@ def test_talk_is_heard_for_commands_and_found_by_the_daemon(
         assert (scale is not None) == looks_again
     find = find_scale(model, CommandSettings(), looks_again=True)
     assert find is not None and find(shipped_intents()[0]).rate(-1e3) > 1
+
+
+def test_false_commands_are_counted_against_what_was_asked_for(
+    calibrated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ear, corpus = Ear(calibrated), Corpus(calibrated.parent / "data", calibrated.parent)
+    clips = corpus.clips("talk", "dev")
+    (alone := calibrated.with_name("alone.safetensors")).write_bytes(calibrated.read_bytes())
+    with pytest.raises(ModelError, match="auricle calibrate"):
+        command_promise.talk_of(Ear(alone))
+    heard = [made[-1] for made in hear_utterances(ear, corpus, clips, (), "dev")]
+    codes = [encode(log_probs, len(log_probs))[0] for log_probs in heard]
+    ends = np.cumsum([len(part) for part in codes]).tolist()
+    said = talk.Talk(np.concatenate(codes), ends, talk.TalkInfo(ear.second_digest, 0.01))
+    said.save(calibrated.with_suffix(talk.SUFFIX_OF_SECOND))
+    monkeypatch.setattr(hearing, "recorded_noise", lambda corpus, split, shape: 0.3 * torch.randn(*shape))
+    monkeypatch.setattr(command_promise, "shipped_intents", lambda: shipped_intents()[:2])
+    monkeypatch.setattr(command_promise, "ASKED", (1e9, 1e-9))
+    monkeypatch.setattr(talk, "LOOSEST", -1e9)
+    monkeypatch.setattr(talk, "STRICTEST", 1e9)
+    found = command_promise.count_promised(ear, corpus, clips, "dev", SearchConfig())
+    assert [(one.asked, one.condition) for one in found] == [
+        (asked, condition) for condition in ("quiet", "10 dB") for asked in (1e9, 1e-9)
+    ]
+    assert len(clips) < found[0].events <= 2 * len(clips) and found[1].events == 0  # coarse steps differ
+    assert {one.grammars for one in found} == {2}
+    text = command_promise.promise_text([one._asdict() for one in found])
+    assert f"{found[0].events / (2 * found[0].hours):.2f} [" in text and "| 1e-09, quiet | 0.00 [" in text
 
 
 def build(model: Path, phrase: WakeSettings, *, reloads: bool = False) -> WakeDetector:

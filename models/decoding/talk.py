@@ -94,7 +94,7 @@ class Talk:
         The scores of the tail are those of `confidence.logit`.
         """
         utterances = shown(self.utterances(), len(self.ends))
-        found = np.array([_best(rows, graph, config) for rows in utterances], np.float32)
+        found = np.array([best_logit(rows, graph, config) for rows in utterances], np.float32)
         return fit_scores(
             -np.sort(-found), self.info.hours, self.info.correction, TAIL_EVENTS, DOUBTFUL_EVENTS
         )
@@ -108,12 +108,25 @@ class Talk:
             partial.write_bytes(content)
 
 
-def _best(rows: Array, graph: CommandGraph, config: SearchConfig) -> float:
+def best_logit(rows: Array, graph: CommandGraph, config: SearchConfig) -> float:
+    """What `confidence.logit` gives the best sentence of a grammar in posteriors `(J, V)` of an utterance."""
     state = search.begin(graph)
     for row in rows:
         state = search.step(row, state, config)
     sentence = search.best_sentence(state)
     return NOTHING_FOUND if sentence is None else confidence.logit(confidence.evidence(sentence))
+
+
+def load_talk(path: Path, model: str) -> Talk:
+    """Reads a file of talk; arguments and errors as for `read_talk`."""
+    return read_talk(_content(path), path, model)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error}; {REMEDY}") from error
 
 
 def read_talk(content: bytes, path: Path, model: str) -> Talk:
@@ -192,10 +205,7 @@ class Listener:
         Raises:
             ModelError: the file cannot be read.
         """
-        try:
-            self._content = path.read_bytes()
-        except OSError as error:
-            raise ModelError(f"cannot read {path}: {error}; {REMEDY}") from error
+        self._content = _content(path)
         self._path, self._model, self._config, self._folder = path, model, config, folder
 
     def scale(self, graph: CommandGraph, shown: Shown = _as_they_come) -> CountedScale:

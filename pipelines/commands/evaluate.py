@@ -29,6 +29,7 @@ kind, or what the daemon makes of phones: wake, commands, transcripts.
   auricle evaluate wake --split eval --out runs/figures
   auricle evaluate wake --openings 150 --alone              many phrases, each said once: how sentences begin
   auricle evaluate commands --most 40 --set acoustic.model=my.safetensors
+  auricle evaluate commands --promise                       are false commands as rare as was asked for?
   auricle evaluate transcripts --split eval --out runs/figures
 
   auricle evaluate wake --manifest mine.jsonl --out runs/figures                 recordings of your own
@@ -94,6 +95,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="judge N phrases that sentences begin with, instead of recorded wake phrases (wake)",
     )
+    decoded.add_argument(
+        "--promise",
+        action="store_true",
+        help="count false commands of each intent of the shipped grammar, instead of the stand-in (commands)",
+    )
     decoded.add_argument("--manifest", type=Path, help="recordings of your own instead of a split's")
     decoded.add_argument("--grammar", type=Path, help="the grammar of the recorded commands")
     parser.add_argument("--out", type=Path, help="folder for NAME-SPLIT.md, NAME-SPLIT.json and pictures")
@@ -118,6 +124,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--manifest goes with {', '.join(JUDGES)} only, and without --fit")
     if args.openings and (str(args.models[0]) != "wake" or args.manifest or args.fit or args.most):
         raise ConfigError("--openings goes with `evaluate wake` only, without --manifest, --fit and --most")
+    if args.promise and (str(args.models[0]) != "commands" or args.manifest):
+        raise ConfigError("--promise goes with `evaluate commands` only, without --manifest")
     if judge:
         judge(args)
     else:
@@ -246,6 +254,9 @@ def _judge_commands(args: argparse.Namespace) -> None:
 
     if (args.manifest is None) != (args.grammar is None):
         raise ConfigError("--manifest and --grammar belong together: give both, or none for the stand-in")
+    if args.promise:
+        _count_promised(args)
+        return
     if args.manifest:
         recordings, clips = read_recorded(args.manifest, args.work)
         trials = read_trials(clips, args.grammar)
@@ -257,6 +268,25 @@ def _judge_commands(args: argparse.Namespace) -> None:
     _report(args, "commands", command_text(figures, made_up=args.manifest is None), figures)
     if args.out:
         draw_commands(figures, args.out / f"commands-{_judged(args)}.png")
+
+
+def _count_promised(args: argparse.Namespace) -> None:
+    """Counts whether as many false commands come as were asked for."""
+    from auricle.configs.loader import load
+    from auricle.models.decoding.search import SearchConfig
+    from auricle.models.zoo import find_model
+    from auricle.pipelines.command_promise import count_promised, promise_text
+    from auricle.pipelines.command_trials import OTHERS, SETS
+    from auricle.pipelines.wake_streams import Ear
+
+    settings, corpus = load(args.config, args.settings), _open(args)
+    each = [corpus.clips(name, args.split)[: args.most or None] for name in (*SETS, *OTHERS)]
+    clips = [clip for clips in each for clip in clips if clip.text]
+    ear = Ear(find_model(settings.acoustic.model, settings.acoustic.cell))
+    asked = settings.commands
+    config = SearchConfig(asked.blank_shift, asked.smoothing, asked.filler_cost)
+    figures = [one._asdict() for one in count_promised(ear, corpus, clips, args.split, config)]
+    _report(args, "command-promise", promise_text(figures), figures)
 
 
 def _judge_transcripts(args: argparse.Namespace) -> None:
