@@ -19,9 +19,10 @@ from auricle.configs.loader import load
 from auricle.configs.settings import CommandSettings, Settings
 from auricle.daemon import event_data, watched
 from auricle.daemon.bus import Publisher, RecordingPublisher
-from auricle.daemon.command_decoder import CommandDecoder, Grammar, command_detector, grammars
+from auricle.daemon.command_decoder import CommandDecoder, command_detector, grammars
 from auricle.daemon.detectors import Draft, VadDetector, build_detectors
 from auricle.daemon.events import DAEMON_STREAM, Event, Sequencer
+from auricle.daemon.grammar import Grammar
 from auricle.daemon.offline import stream_blocks
 from auricle.daemon.selftest import same_event
 from auricle.daemon.service import Daemon

@@ -12,7 +12,7 @@ from test_wake_search import spoken as said
 
 from auricle.configs.errors import DataError, ModelError
 from auricle.configs.settings import CommandSettings, Settings, WakeSettings
-from auricle.daemon.command_decoder import find_scale
+from auricle.daemon.grammar import find_scale
 from auricle.daemon.wake import WakeDetector, build_wake_detector
 from auricle.models.decoding import listening, talk
 from auricle.models.decoding.background import (

@@ -11,9 +11,9 @@ from tone_engine import ACOUSTIC, RATE, STRIDE, ToneEngine, speak
 from auricle.configs.errors import ModelError
 from auricle.configs.loader import load
 from auricle.daemon.bus import RecordingPublisher
-from auricle.daemon.command_decoder import shown_to_who_waits
 from auricle.daemon.detectors import build_detectors
 from auricle.daemon.events import Sequencer
+from auricle.daemon.grammar import shown_to_who_waits
 from auricle.daemon.offline import stream_blocks
 from auricle.daemon.stream import Shared
 from auricle.models.checkpoint import load_model
