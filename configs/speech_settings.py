@@ -125,7 +125,7 @@ class CommandSettings(Section):
         "false_accepts_per_hour says.",
     )
     false_accepts_per_hour: float = Field(
-        default=1.0,
+        default=0.5,
         gt=0,
         le=3600,
         description="How often in an hour of speech something else may be taken for a command (per hour); "

@@ -15,11 +15,11 @@ import numpy as np
 import yaml
 
 from auricle.configs.grammars import find_grammar
-from auricle.models.decoding.background import Codes, encode
+from auricle.models.decoding.background import Codes
 from auricle.models.decoding.graph import CommandGraph, compile_text
 from auricle.models.decoding.phrases import Array, log_posteriors
 from auricle.models.decoding.search import SearchConfig
-from auricle.models.decoding.talk import Talk, TalkInfo
+from auricle.models.decoding.talk import Talk, TalkInfo, coded
 from auricle.pipelines.calibrate import SNRS_DB, STREAMS, Source, corrected, draw_clips
 from auricle.pipelines.corpus import Clip, Corpus
 from auricle.pipelines.wake_streams import Ear, in_noise, lay_clips, recorded_noise
@@ -50,7 +50,7 @@ def hear_talk(
     drawn = {source: clips[::STEP] for source, clips in draw_clips(corpus, hours_part).items()}
     heard = {
         source: [
-            tuple(encode(log_probs, len(log_probs))[0] for log_probs in made)
+            tuple(coded(log_probs) for log_probs in made)
             for made in hear_utterances(ear, corpus, clips, SNRS_DB, "train")
         ]
         for source, clips in drawn.items()

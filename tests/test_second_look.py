@@ -19,7 +19,6 @@ from auricle.models.decoding.background import (
     SUFFIX,
     SUFFIX_OF_SECOND,
     Background,
-    encode,
     load_background,
 )
 from auricle.models.decoding.listening import Wanted, fires_at
@@ -310,7 +309,7 @@ def test_false_commands_are_counted_against_what_was_asked_for(
     with pytest.raises(ModelError, match="auricle calibrate"):
         command_promise.talk_of(Ear(alone))
     heard = [made[-1] for made in hear_utterances(ear, corpus, clips, (), "dev")]
-    codes = [encode(log_probs, len(log_probs))[0] for log_probs in heard]
+    codes = [talk.coded(log_probs) for log_probs in heard]
     ends = np.cumsum([len(part) for part in codes]).tolist()
     said = talk.Talk(np.concatenate(codes), ends, talk.TalkInfo(ear.second_digest, 0.01))
     said.save(calibrated.with_suffix(talk.SUFFIX_OF_SECOND))

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from auricle.configs.errors import ModelError
 from auricle.configs.whole import written_whole
 from auricle.models.decoding import confidence, search
-from auricle.models.decoding.background import LEAST_CODE, STEP, Codes, Tail, fit_scores
+from auricle.models.decoding.background import Codes, Tail, fit_scores
 from auricle.models.decoding.graph import CommandGraph
 from auricle.models.decoding.search import SearchConfig
 
@@ -36,8 +36,12 @@ SUFFIX = ".talk.xz"
 SUFFIX_OF_SECOND = ".second.talk.xz"
 """And what its second pass did as `STEM.second.talk.xz`."""
 FORMAT = "auricle.talk/1"
-VERSION = 2
+VERSION = 3
 """Of how talk is searched; to be raised with every change of the search or of its scores."""
+STEP = 0.5
+"""Log-probabilities are stored in these steps below the best label of their frame."""
+LEAST_CODE = 17
+"""Everything at or beyond so many steps is one: smoothing makes it alike anyhow."""
 TAIL_EVENTS = 15
 """The tail is fitted to so many of the highest scores."""
 DOUBTFUL_EVENTS = 3
@@ -78,7 +82,7 @@ class Talk:
     """Utterances, ready to be searched."""
 
     def __init__(self, codes: Codes, ends: Sequence[int], info: TalkInfo) -> None:
-        """Takes codes `(J, V)` as `background.encode` makes them, and where each utterance ends, `(U,)`."""
+        """Takes codes `(J, V)` as `coded` makes them, and where each utterance ends, `(U,)`."""
         self.codes, self.ends, self.info = codes, tuple(ends), info
 
     def utterances(self) -> Iterator[Array]:
@@ -106,6 +110,16 @@ class Talk:
         content = lzma.compress(header + b"\n" + self.codes.tobytes(), preset=9 | lzma.PRESET_EXTREME)
         with written_whole(path) as partial:
             partial.write_bytes(content)
+
+
+def coded(log_probs: Array) -> Codes:
+    """Rounds log-probabilities of an utterance `(J, V)`.
+
+    Of every label, for how clearly phones are told apart is judged by all of them.
+    """
+    below = log_probs.max(1, keepdims=True) - log_probs
+    codes: Codes = np.minimum(np.round(below / STEP), LEAST_CODE).astype(np.uint8)
+    return codes
 
 
 def best_logit(rows: Array, graph: CommandGraph, config: SearchConfig) -> float:
