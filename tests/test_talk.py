@@ -134,6 +134,10 @@ def test_talk_is_stored_whole_and_belongs_to_its_model(heard: Talk, tmp_path: Pa
     for damaged in (content[:-20], b"", b"nothing"):
         with pytest.raises(ModelError, match=r"no calibration of commands.*auricle calibrate"):
             read_talk(damaged, path, "0")
+    for codes, ends in ((heard.codes, heard.ends[:-1]), (heard.codes + 99, heard.ends), (heard.codes, [1])):
+        Talk(codes, ends, heard.info).save(path)
+        with pytest.raises(ModelError, match="not whole"):
+            read_talk(path.read_bytes(), path, "0")
     with pytest.raises(ModelError, match="cannot read"):
         Listener(tmp_path / "none", "0", CONFIG)
 

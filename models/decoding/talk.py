@@ -46,6 +46,8 @@ TAIL_EVENTS = 15
 """The tail is fitted to so many of the highest scores."""
 DOUBTFUL_EVENTS = 3
 """So many of these may be commands, truly said in passing: of them it only counts that they are high."""
+FEWEST = 2
+"""Utterances that a tail can be fitted to."""
 NOTHING_FOUND = -99.0
 """Score of an utterance in which no sentence can be found."""
 LOOSEST = -8.0
@@ -54,7 +56,6 @@ STRICTEST = 3.0
 """No higher score is asked for, however common a sentence is: of commands of dev that were found rightly one
 in ten lies below."""
 REMEDY = "make one with `auricle calibrate MODEL --data DATA`"
-
 
 Shown = Callable[[Iterable[Array], int], Iterable[Array]]
 """Passes utterances on, of which there are so many, and may show how far it is."""
@@ -161,6 +162,8 @@ def read_talk(content: bytes, path: Path, model: str) -> Talk:
             raise ValueError("another format")
         codes = np.frombuffer(body, np.uint8).reshape(header.pop("shape"))
         ends = header.pop("ends")
+        if len(ends) < FEWEST or ends != sorted(ends) or ends[-1] != len(codes) or codes.max() > LEAST_CODE:
+            raise ValueError("its utterances are not whole")
         info = TalkInfo(**{**header, "sources": tuple(header["sources"])})
     except (lzma.LZMAError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path} is no calibration of commands: {error}; {REMEDY}") from error
