@@ -1,6 +1,7 @@
 """What is asked for on the command line becomes settings, and the rest is switched off."""
 
 import argparse
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +39,17 @@ def test_the_operating_point_holds_for_every_phrase() -> None:
     assert [entry.false_accepts_per_hour for entry in settings.wake] == [0.1, 0.1]
 
 
+def test_the_operating_point_holds_for_commands_too(tmp_path: Path) -> None:
+    (file := tmp_path / "mine.toml").write_text("[commands]\nthreshold = 0.9\n")
+    asked = ("--config", str(file), "--grammar", "commands", "--false-accepts-per-hour", "2")
+    both = load_from_arguments(parse(*asked, "--wake", "hey auricle"))
+    for settings in (load_from_arguments(parse(*asked)), both):
+        assert (settings.commands.threshold, settings.commands.false_accepts_per_hour) == (0, 2)
+    assert both.wake[0].false_accepts_per_hour == 2
+    kept = load_from_arguments(parse(*asked[:4])).commands
+    assert (kept.threshold, kept.false_accepts_per_hour) == (0.9, 0.5)
+
+
 def test_set_comes_after_the_flags() -> None:
     settings = load_from_arguments(
         parse("--set", "keyword.enabled=true", "--wake", "hey auricle", "--set", "wake.0.refractory_ms=5")
@@ -51,8 +63,8 @@ def test_a_file_keeps_what_it_switches_on() -> None:
     assert settings.vad.enabled and settings.wake[0].phrase == "hey auricle"
 
 
-def test_an_operating_point_needs_a_phrase() -> None:
-    with pytest.raises(ConfigError, match="--wake"):
+def test_an_operating_point_needs_a_phrase_or_a_grammar() -> None:
+    with pytest.raises(ConfigError, match=r"--wake and the sentences of --grammar"):
         load_from_arguments(parse("--false-accepts-per-hour", "1"))
 
 

@@ -27,7 +27,8 @@ def add_listening_arguments(parser: argparse.ArgumentParser) -> None:
         "--false-accepts-per-hour",
         type=positive,
         metavar="X",
-        help="how often each wake phrase may be heard wrongly in an hour of speech (default 0.5)",
+        help="how often each wake phrase, and a command, may be heard wrongly in an hour of speech "
+        "(default 0.5)",
     )
     group.add_argument("--grammar", metavar="FILE.yaml", help="commands: sentence templates")
     group.add_argument("--transcribe", action="store_true", help="everything that is said, as text")
@@ -43,7 +44,7 @@ def listening_overrides(args: argparse.Namespace) -> list[str]:
     """Returns the settings that the flags stand for, then those of `--set`, as `a.b=value` each.
 
     Raises:
-        ConfigError: an operating point is given for no phrase.
+        ConfigError: an operating point is given for no phrase and no grammar.
     """
     return [*_asked_for(args), *args.overrides]
 
@@ -58,21 +59,23 @@ def load_from_arguments(args: argparse.Namespace) -> Settings:
 
 
 def _asked_for(args: argparse.Namespace) -> Iterator[str]:
-    if args.false_accepts_per_hour is not None and not args.wake:
+    rate = args.false_accepts_per_hour
+    if rate is not None and not args.wake and args.grammar is None:
         raise ConfigError(
-            "--false-accepts-per-hour is for the phrases of --wake, and there are none; add "
-            '--wake "hey auricle", or set it for each [[wake]] in the file'
+            "--false-accepts-per-hour is for the phrases of --wake and the sentences of --grammar, and there "
+            'are none; add --wake "hey auricle", or set it in the file, for each [[wake]] and in [commands]'
         )
     utterances = args.grammar is not None or args.transcribe
     if args.config is None and (args.wake or utterances):
         # Commands and transcripts begin where speech begins.
         yield from (f"{name}.enabled=false" for name in OFF if not (utterances and name == "vad"))
     if args.wake:
-        rate = args.false_accepts_per_hour
         common = {} if rate is None else {"false_accepts_per_hour": rate}
         yield f"wake={toml_value([{'phrase': phrase, **common} for phrase in args.wake])}"
     if args.grammar is not None:
         yield "commands.enabled=true"
         yield f"commands.grammar={toml_value(args.grammar)}"
+        if rate is not None:
+            yield from ("commands.threshold=0", f"commands.false_accepts_per_hour={rate}")
     if args.transcribe:
         yield "transcript.enabled=true"
