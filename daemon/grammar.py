@@ -112,9 +112,9 @@ def shown_to_who_waits(utterances: Iterable[Array], count: int) -> Iterable[Arra
 
 def asked_rate(settings: CommandSettings) -> float:
     """How often in an hour something else may be taken for a command."""
-    from auricle.models.decoding.spotting import rate_of
+    from auricle.models.decoding import spotting
 
-    return rate_of(settings.threshold) if settings.threshold else settings.false_accepts_per_hour
+    return spotting.asked_rate(settings.threshold, settings.false_accepts_per_hour)
 
 
 def find_scale(

@@ -22,7 +22,7 @@ from auricle.models.decoding.background import SUFFIX, SUFFIX_OF_SECOND, Backgro
 from auricle.models.decoding.listening import Listening, Wanted
 from auricle.models.decoding.phrases import Way, log_posteriors
 from auricle.models.decoding.second_look import SecondLook
-from auricle.models.decoding.spotting import SETTLE_FRAMES, Hit, Spotter, SpotterState, rate_of
+from auricle.models.decoding.spotting import SETTLE_FRAMES, Hit, Spotter, SpotterState, asked_rate, rate_of
 from auricle.models.decoding.verifier import Verifier, load_verifier
 from auricle.models.decoding.ways import ways_of
 from auricle.models.lexicon import Lexicon
@@ -120,7 +120,7 @@ class WakeDetector:
 
     def _wanted(self, entry: WakeSettings, lexicon: Lexicon) -> Wanted:
         ways = ways_of(entry.phrase, lexicon, entry.pronunciations)
-        rate = rate_of(entry.threshold) if entry.threshold else entry.false_accepts_per_hour
+        rate = asked_rate(entry.threshold, entry.false_accepts_per_hour)
         verifier = self._verifier(entry.verifier, ways) if entry.verifier else None
         refractory = samples(entry.refractory_ms)
         return Wanted(ways, rate, refractory, self._near_per_hour, verifier, entry.second_pass)

@@ -15,6 +15,7 @@ import numpy as np
 import yaml
 
 from auricle.configs.grammars import find_grammar
+from auricle.configs.settings import CommandSettings
 from auricle.models.decoding.background import Codes
 from auricle.models.decoding.graph import CommandGraph, compile_text
 from auricle.models.decoding.phrases import Array, log_posteriors
@@ -63,6 +64,11 @@ def hear_talk(
         return talk, None
     again = {source: [codes[1] for codes in found] for source, found in heard.items()}
     return talk, _joined(again, hours, ear.second_digest, (probes, config))
+
+
+def config_of(commands: CommandSettings) -> SearchConfig:
+    """How the daemon searches by these settings."""
+    return SearchConfig(commands.blank_shift, commands.smoothing, commands.filler_cost)
 
 
 def hear_utterances(

@@ -132,10 +132,7 @@ class Background:
 
     def save(self, path: Path) -> None:
         """Writes the file, whole or not at all."""
-        header = json.dumps({"format": FORMAT, "shape": self.codes.shape, **asdict(self.info)}).encode()
-        content = lzma.compress(header + b"\n" + self.codes.tobytes(), preset=9 | lzma.PRESET_EXTREME)
-        with written_whole(path) as partial:
-            partial.write_bytes(content)
+        write_codes(path, {"format": FORMAT, **asdict(self.info)}, self.codes)
 
 
 def load_background(path: Path, model: str, kind: str = "model") -> Background:
@@ -151,12 +148,7 @@ def load_background(path: Path, model: str, kind: str = "model") -> Background:
     """
     remedy = "make one with `auricle calibrate MODEL --data DATA`"
     try:
-        content = lzma.decompress(path.read_bytes())
-        line, _, body = content.partition(b"\n")
-        header: dict[str, Any] = json.loads(line)
-        if header.pop("format") != FORMAT:
-            raise ValueError("another format")
-        codes = np.frombuffer(body, np.uint8).reshape(header.pop("shape"))
+        header, codes = read_codes(path.read_bytes(), FORMAT)
         header["search"] = PhraseSearchSettings(**header["search"])
         info = BackgroundInfo(**{**header, "sources": tuple(header["sources"])})
     except FileNotFoundError as error:
@@ -169,6 +161,27 @@ def load_background(path: Path, model: str, kind: str = "model") -> Background:
             f"would be wrong; {remedy}"
         )
     return Background(codes, info)
+
+
+def write_codes(path: Path, header: dict[str, Any], codes: Codes) -> None:
+    """Writes codes of any shape behind a header, compressed; the file appears whole or not at all."""
+    line = json.dumps({**header, "shape": codes.shape}).encode()
+    content = lzma.compress(line + b"\n" + codes.tobytes(), preset=9 | lzma.PRESET_EXTREME)
+    with written_whole(path) as partial:
+        partial.write_bytes(content)
+
+
+def read_codes(content: bytes, format_name: str) -> tuple[dict[str, Any], Codes]:
+    """The header, without format and shape, and the codes of what `write_codes` wrote.
+
+    Raises:
+        LZMAError, ValueError, KeyError, TypeError: it is damaged, or of another format.
+    """
+    line, _, body = lzma.decompress(content).partition(b"\n")
+    header: dict[str, Any] = json.loads(line)
+    if header.pop("format") != format_name:
+        raise ValueError("another format")
+    return header, np.frombuffer(body, np.uint8).reshape(header.pop("shape"))
 
 
 def encode(log_probs: Array, piece_frames: int) -> Codes:

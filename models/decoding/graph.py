@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -205,10 +206,15 @@ def _lexicon_digest() -> str:
 
 
 def save_graph(graph: CommandGraph, path: Path) -> None:
-    """Stores a graph; the file appears whole or not at all. Where it cannot be written, nothing is stored."""
+    """Stores a graph, as `store_arrays` does."""
     arrays = {field.name: getattr(graph, field.name) for field in fields(graph)}
     arrays["vocabulary"] = np.array(graph.vocabulary)
     arrays["tags"] = np.array(json.dumps(graph.tags))
+    store_arrays(arrays, path)
+
+
+def store_arrays(arrays: dict[str, Any], path: Path) -> None:
+    """Stores what can be made again: whole or not at all, and not where it cannot be written."""
     try:
         with written_whole(path) as partial, partial.open("wb") as file:
             np.savez(file, **arrays)

@@ -25,6 +25,11 @@ def rate_of(score: float) -> float:
     return max(LEAST_RATE, (1 - score) / score)
 
 
+def asked_rate(threshold: float, false_accepts_per_hour: float) -> float:
+    """The false accepts per hour that settings ask for: by a threshold, unless that is 0, or as such."""
+    return rate_of(threshold) if threshold else false_accepts_per_hour
+
+
 class Hit(NamedTuple):
     """A phrase was heard."""
 

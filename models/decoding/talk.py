@@ -8,23 +8,19 @@ Shape letters: U utterances, J frames of all of them, V labels.
 """
 
 import hashlib
-import json
 import logging
 import lzma
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from auricle.configs.errors import ModelError
-from auricle.configs.whole import written_whole
 from auricle.models.decoding import confidence, search
-from auricle.models.decoding.background import Codes, Tail, fit_scores
-from auricle.models.decoding.graph import CommandGraph
+from auricle.models.decoding.background import Codes, Tail, fit_scores, read_codes, write_codes
+from auricle.models.decoding.graph import CommandGraph, store_arrays
 from auricle.models.decoding.search import SearchConfig
 
 logger = logging.getLogger(__name__)
@@ -106,11 +102,7 @@ class Talk:
 
     def save(self, path: Path) -> None:
         """Writes the file, whole or not at all."""
-        described = {"format": FORMAT, "shape": self.codes.shape, "ends": self.ends, **asdict(self.info)}
-        header = json.dumps(described).encode()
-        content = lzma.compress(header + b"\n" + self.codes.tobytes(), preset=9 | lzma.PRESET_EXTREME)
-        with written_whole(path) as partial:
-            partial.write_bytes(content)
+        write_codes(path, {"format": FORMAT, "ends": self.ends, **asdict(self.info)}, self.codes)
 
 
 def coded(log_probs: Array) -> Codes:
@@ -156,11 +148,7 @@ def read_talk(content: bytes, path: Path, model: str) -> Talk:
         ModelError: it is damaged, or belongs to other weights.
     """
     try:
-        line, _, body = lzma.decompress(content).partition(b"\n")
-        header: dict[str, Any] = json.loads(line)
-        if header.pop("format") != FORMAT:
-            raise ValueError("another format")
-        codes = np.frombuffer(body, np.uint8).reshape(header.pop("shape"))
+        header, codes = read_codes(content, FORMAT)
         ends = header.pop("ends")
         if len(ends) < FEWEST or ends != sorted(ends) or ends[-1] != len(codes) or codes.max() > LEAST_CODE:
             raise ValueError("its utterances are not whole")
@@ -244,7 +232,7 @@ class Listener:
         logger.info("%.1f h of talk are searched for the sentences of the grammar, once", talk.info.hours)
         tail = talk.tail(graph, self._config, shown)
         if stored is not None:
-            _save_tail(tail, stored)
+            store_arrays(tail._asdict(), stored)
         return CountedScale(tail)
 
     def _digest(self, graph: CommandGraph) -> str:
@@ -258,18 +246,6 @@ class Listener:
             if isinstance(value, np.ndarray):  # what words mean changes no score
                 digest.update(f"{value.shape}".encode() + value.tobytes())
         return digest.hexdigest()[:32]
-
-
-def _save_tail(tail: Tail, path: Path) -> None:
-    """Stores a tail; where it cannot be written, nothing is stored."""
-    numbers: dict[str, Any] = tail._asdict()
-    try:
-        with written_whole(path) as partial, partial.open("wb") as file:
-            np.savez(file, **numbers)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        return
 
 
 def _load_tail(path: Path) -> Tail | None:

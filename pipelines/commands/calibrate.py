@@ -42,10 +42,9 @@ def run(args: argparse.Namespace) -> int:
     from auricle.models.decoding import talk
     from auricle.models.decoding.background import SUFFIX, SUFFIX_OF_SECOND
     from auricle.models.decoding.phrases import PhraseSearchSettings
-    from auricle.models.decoding.search import SearchConfig
     from auricle.pipelines.calibrate import calibrate
     from auricle.pipelines.corpus import Corpus
-    from auricle.pipelines.hear_talk import hear_talk
+    from auricle.pipelines.hear_talk import config_of, hear_talk
     from auricle.pipelines.wake_streams import Ear
 
     torch.set_num_threads(1)
@@ -68,9 +67,7 @@ def run(args: argparse.Namespace) -> int:
             f"{beside}: in more noise, {beside.stat().st_size / 1e6:.2f} MB; in speech not trained on, and "
             f"of phrases that have just ended, {second.info.correction:.2f} times as many false accepts"
         )
-    asked = CommandSettings()
-    config = SearchConfig(asked.blank_shift, asked.smoothing, asked.filler_cost)
-    made = hear_talk(ear, corpus, config, args.part)
+    made = hear_talk(ear, corpus, config_of(CommandSettings()), args.part)
     for found, suffix in zip(made, (talk.SUFFIX, talk.SUFFIX_OF_SECOND), strict=True):
         if found is None:
             continue

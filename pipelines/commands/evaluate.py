@@ -273,19 +273,18 @@ def _judge_commands(args: argparse.Namespace) -> None:
 def _count_promised(args: argparse.Namespace) -> None:
     """Counts whether as many false commands come as were asked for."""
     from auricle.configs.loader import load
-    from auricle.models.decoding.search import SearchConfig
     from auricle.models.zoo import find_model
     from auricle.pipelines.command_promise import count_promised, promise_text
     from auricle.pipelines.command_trials import OTHERS, SETS
+    from auricle.pipelines.hear_talk import config_of
     from auricle.pipelines.wake_streams import Ear
 
     settings, corpus = load(args.config, args.settings), _open(args)
     each = [corpus.clips(name, args.split)[: args.most or None] for name in (*SETS, *OTHERS)]
     clips = [clip for clips in each for clip in clips if clip.text]
     ear = Ear(find_model(settings.acoustic.model, settings.acoustic.cell))
-    asked = settings.commands
-    config = SearchConfig(asked.blank_shift, asked.smoothing, asked.filler_cost)
-    figures = [one._asdict() for one in count_promised(ear, corpus, clips, args.split, config)]
+    counted = count_promised(ear, corpus, clips, args.split, config_of(settings.commands))
+    figures = [one._asdict() for one in counted]
     _report(args, "command-promise", promise_text(figures), figures)
 
 
