@@ -28,7 +28,8 @@ from auricle.models.decoding.background import (
 )
 from auricle.models.decoding.listening import fires_at
 from auricle.models.decoding.phrases import Array, PhraseSearch, PhraseSearchSettings, log_posteriors
-from auricle.models.decoding.second_look import SEARCHED_PART, FirstPass, SecondLook, said_by_both
+from auricle.models.decoding.rivals import common_words
+from auricle.models.decoding.second_look import SEARCHED_PART, WORD_COST, FirstPass, SecondLook, said_by_both
 from auricle.models.decoding.ways import ways_of
 from auricle.models.lexicon import Lexicon
 from auricle.models.phones import BLANK
@@ -84,7 +85,7 @@ class Pieces(NamedTuple):
     """Speech as a model and its second pass heard it."""
 
     codes: Codes  # (B, J, V)
-    again: Codes | None  # (B, J, V), of both passes
+    again: Codes | None  # (B, J, V + 2), of both passes, and what common words explain of that
     first: FirstPass | None  # (B, J, V) and (B, J, H), what the second one judged
 
 
@@ -117,13 +118,15 @@ def calibrate(
         raise ModelError(f"{ear.path} is no acoustic model with blanks: wake phrases need one")
     drawn = draw_clips(corpus, hours_part)
     info = BackgroundInfo(ear.digest, 0.0, ear.frame_s, settings)
-    heard = {source: hear_pieces(ear, corpus, clips, SNRS_DB) for source, clips in drawn.items()}
+    heard = {source: hear_pieces(ear, corpus, clips, SNRS_DB, settings) for source, clips in drawn.items()}
     shifts = measure_shifts(ear, corpus, settings)
     moved = replace(info, start_shift_samples=shifts.start, end_shift_samples=shifts.end)
     first = _background({source: pieces.codes for source, pieces in heard.items()}, moved)
     if ear.second is None:
         return first, None
-    heard = {source: hear_pieces(ear, corpus, clips, SECOND_SNRS_DB) for source, clips in drawn.items()}
+    heard = {
+        source: hear_pieces(ear, corpus, clips, SECOND_SNRS_DB, settings) for source, clips in drawn.items()
+    }
     return first, _of_both(ear, heard, info)
 
 
@@ -153,7 +156,8 @@ def _of_both(ear: Ear, heard: Mapping[Source, Pieces], info: BackgroundInfo) -> 
     """The background of both passes, corrected for what a look that comes at once does not know."""
     searched = _background({source: pieces.codes for source, pieces in heard.items()}, info)
     again = {source: pieces.again for source, pieces in heard.items() if pieces.again is not None}
-    both = _background(again, replace(info, model=ear.second_digest, searched_part=SEARCHED_PART))
+    info = replace(info, model=ear.second_digest, searched_part=SEARCHED_PART)
+    both = _background(again, replace(info, words=common_words().digest, word_cost=WORD_COST))
     judged = {source: pieces.first for source, pieces in heard.items() if pieces.first is not None}
     every = Heard(
         *(
@@ -162,7 +166,7 @@ def _of_both(ear: Ear, heard: Mapping[Source, Pieces], info: BackgroundInfo) -> 
         )
     )
     more = _look_correction(searched, both, every, SecondLook(both, ear.look_at_one))
-    return Background(both.codes, replace(both.info, correction=round(both.info.correction * more, 3)))
+    return Background(both.stored, replace(both.info, correction=round(both.info.correction * more, 3)))
 
 
 def _background(codes: Mapping[Source, Codes], info: BackgroundInfo) -> Background:
@@ -185,7 +189,9 @@ def _by_split(found: Mapping[Source, npt.NDArray[S]]) -> dict[str, npt.NDArray[S
     }
 
 
-def hear_pieces(ear: Ear, corpus: Corpus, clips: Sequence[Clip], snrs_db: Sequence[float]) -> Pieces:
+def hear_pieces(
+    ear: Ear, corpus: Corpus, clips: Sequence[Clip], snrs_db: Sequence[float], settings: PhraseSearchSettings
+) -> Pieces:
     """Hears clips in streams, in noise of these ratios in turn, and cuts what is made of them into pieces."""
     seconds = sum(clip.seconds for clip in clips)
     laid = lay_clips(corpus, clips, max(1, min(STREAMS, int(seconds / PIECE_S))))
@@ -201,7 +207,9 @@ def hear_pieces(ear: Ear, corpus: Corpus, clips: Sequence[Clip], snrs_db: Sequen
         return Pieces(codes, None, None)
     first = FirstPass(*(_in_pieces(values, whole, frames) for values in (heard.log_probs, heard.hidden)))
     second = log_posteriors(np.concatenate([ear.look_again(piece[None]) for piece in first.hidden]))
-    again = _coded(said_by_both(first.log_probs, second, SEARCHED_PART), [frames] * len(second), frames)
+    said = said_by_both(first.log_probs, second, SEARCHED_PART)
+    words = common_words().hear(said, settings).encode()
+    again = np.concatenate([_coded(said, [frames] * len(said), frames), words], 2)
     return Pieces(codes, again, first)
 
 

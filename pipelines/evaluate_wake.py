@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from auricle.models.decoding.background import SUFFIX, Background, load_background
 from auricle.models.decoding.listening import fires_at
@@ -23,7 +25,7 @@ from auricle.pipelines.evaluate_verifier import fit_split, verified_scores
 from auricle.pipelines.wake_outcomes import by_phrase, outcome_table, outcomes
 from auricle.pipelines.wake_promise import PROMISED, heard_in_noise, keep_promise, promise_table, search_cost
 from auricle.pipelines.wake_streams import Ear, Heard, in_noise, noise_alone, recorded_noise, scan, scan_again
-from auricle.pipelines.wake_trials import POSITIVES, Trials, text_of
+from auricle.pipelines.wake_trials import POSITIVES, Trials, parts_of, text_of
 
 SNR_DB = 10.0
 NOISE_ALONE = (120, 30.0)
@@ -82,7 +84,7 @@ def evaluate_wake(
     }
     for condition, samples in _conditions(trials, corpus, split).items():
         heard = ear.hear_all(samples, hidden=look is not None)
-        scores = own_scores(heard, search, look, fires)
+        scores = own_scores(heard, search, look, fires, parts_of(trials, heard.log_probs.shape[1], frame))
         if verifiers:
             fitted = verified_scores(heard.log_probs, verifiers, trials.phrases)
             scores[f"Auricle, fitted to {fit}"] = fitted
@@ -111,13 +113,20 @@ def _names(ear: Ear, *, looks_again: bool) -> str:
 
 
 def own_scores(
-    heard: Heard, search: PhraseSearch, look: SecondLook | None, fires: Sequence[float]
+    heard: Heard,
+    search: PhraseSearch,
+    look: SecondLook | None,
+    fires: Sequence[float],
+    parts: NDArray[np.intp],
 ) -> dict[str, Array]:
-    """Scores `(B, J, P)` by who gives them: the search, and where there is a second pass, that one."""
-    scores = scan(heard.log_probs, search)[0]
+    """Scores `(B, J, P)` by who gives them: the search, and where there is a second pass, that one.
+
+    What was said in one of the `parts` `(B, J)` is used up there: what reaches into the next scores nothing.
+    """
+    scores = scan(heard.log_probs, search, parts)[0]
     if not look:
         return {"Auricle": scores}
-    again = scan_again(heard, search.phrases, search.settings, look, fires)
+    again = scan_again(heard, search.phrases, search.settings, look, fires, parts=parts)
     return {"Auricle": again, "Auricle, first pass": scores}
 
 

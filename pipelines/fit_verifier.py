@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from auricle.configs.errors import DataError
 from auricle.models.decoding.background import Background, Codes, Tail, fit_tail
-from auricle.models.decoding.listening import BEST_SCORE
 from auricle.models.decoding.phrases import Array, PhraseSearch, Way
 from auricle.models.decoding.verifier import Verifier, VerifierInfo, Weights, inputs, scaled
 from auricle.pipelines.verifier_data import Example, Take, examples, values_of
@@ -57,7 +56,7 @@ class Fitted(NamedTuple):
 
     def misses(self, take: int, rate: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Which recordings are missed at a rate of false accepts, without and with the verifier."""
-        alone = self.raw[take] < min(BEST_SCORE, self.plain.score_at(rate))
+        alone = self.raw[take] < self.plain.threshold(rate)
         return alone, self.held_out[take] < self.verifier.tail.score_at(rate)
 
 
@@ -216,7 +215,7 @@ def _held_out_tail(verifier: Verifier, wrong: Sequence[Sequence[Example]], backg
         scores[place, one.candidate.frame] = score
     events = min(TAIL_EVENTS, max(2, int((scores > NEVER).sum()) // 2))
     tail = fit_tail(scores, background.info, events)
-    return tail._replace(scores=tail.scores[:KEPT_SCORES])
+    return tail._replace(scores=tail.scores[:KEPT_SCORES], best=np.inf)
 
 
 def _judge(verifier: Verifier, take: Sequence[Example | None]) -> tuple[Array, Array]:

@@ -180,12 +180,23 @@ def in_noise(samples: torch.Tensor, noise: torch.Tensor, snr_db: float | Sequenc
     return samples + noise * gains
 
 
-def scan(log_probs: Array, search: PhraseSearch) -> tuple[Array, NDArray[np.int64]]:
-    """Scores of phrases in every frame, and where their best paths began, each with shape `(B, J, P)`."""
+def scan(
+    log_probs: Array, search: PhraseSearch, parts: NDArray[np.intp] | None = None
+) -> tuple[Array, NDArray[np.int64]]:
+    """Scores of phrases in every frame, and where their best paths began, each with shape `(B, J, P)`.
+
+    Args:
+        log_probs: streams.
+        search: the phrases.
+        parts: to which part of its stream each frame belongs, `(B, J)`; what reaches from one into another
+            scores `NEVER`.
+    """
     state, scores, starts = search.initial_state(len(log_probs)), [], []
+    row = np.arange(len(log_probs))[:, None]
     for frame in range(log_probs.shape[1]):
         found, state = search.step(log_probs[:, frame], state)
-        scores.append(found.score)
+        own = True if parts is None else parts[row, found.start] == parts[:, frame, None]
+        scores.append(np.where(own, found.score, np.float32(NEVER)))
         starts.append(found.start)
     return np.stack(scores, 1), np.stack(starts, 1)
 
@@ -196,6 +207,8 @@ def scan_again(
     search: PhraseSearchSettings,
     look: SecondLook,
     fires: Sequence[float],
+    *,
+    parts: NDArray[np.intp] | None = None,
 ) -> Array:
     """Scores of phrases at the second look, `NEVER` where no candidate ends, with shape `(B, J, P)`.
 
@@ -205,13 +218,15 @@ def scan_again(
         search: how the first pass is searched.
         look: the second pass.
         fires: the score of each phrase from which on the search fires candidates.
+        parts: to which part of its stream each frame belongs, `(B, J)`; no candidate reaches from one into
+            another.
     """
     assert heard.hidden is not None
     found = np.full((*heard.log_probs.shape[:2], len(phrases)), NEVER, np.float32)
     streams = [FirstPass(*stream) for stream in zip(heard.log_probs, heard.hidden, strict=True)]
     for begin in range(0, len(phrases), SCANNED_AT_ONCE):
         own = phrases[begin : begin + SCANNED_AT_ONCE]
-        scores, starts = scan(heard.log_probs, PhraseSearch(own, search))
+        scores, starts = scan(heard.log_probs, PhraseSearch(own, search), parts)
         for (number, ways), (row, stream) in product(enumerate(own), enumerate(streams)):
             least = fires[begin + number]
             for one in candidates(scores[row, :, number], starts[row, :, number], least):

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from auricle.configs.errors import DataError
 from auricle.models.lexicon import Lexicon
@@ -56,6 +57,22 @@ class Trials(NamedTuple):
         """Number of the phrase that a clip holds."""
         text = text_of(clip)
         return self.phrases.index(text) if text in self.phrases else None
+
+
+def parts_of(trials: Trials, frames: int, frame_samples: int) -> NDArray[np.intp]:
+    """Which recording of a wake phrase each of so many frames belongs to, `(B, J)`; 0 for other speech.
+
+    Args:
+        trials: the streams.
+        frames: how many are judged.
+        frame_samples: samples of each.
+    """
+    parts = np.zeros((len(trials.samples), frames), np.intp)
+    for number, place in enumerate(trials.placed, start=1):
+        if not is_other_speech(place.note):
+            last = (place.end_sample + LATE_SAMPLES) // frame_samples
+            parts[place.stream, place.start_sample // frame_samples : last + 1] = number
+    return parts
 
 
 def text_of(clip: Clip) -> str:

@@ -15,8 +15,9 @@ import torch
 
 from auricle.configs.errors import DataError
 from auricle.models.decoding.background import Background, Tail
-from auricle.models.decoding.listening import BEST_SCORE, fires_at
+from auricle.models.decoding.listening import fires_at
 from auricle.models.decoding.phrases import Array, PhraseSearch, Way
+from auricle.models.decoding.second_look import path_ends, words_of
 from auricle.models.phones import BLANK_INDEX
 from auricle.pipelines.corpus import SAMPLE_RATE
 from auricle.pipelines.dev import lay_out
@@ -187,8 +188,12 @@ def ideal(way: Way) -> Array:
 
 def closeness(ways: Sequence[Way], other: Sequence[Way], background: Background) -> float:
     """The raw score of a phrase while another one is said clearly."""
-    search = PhraseSearch([ways], background.info.search)
-    return max(float(scan(ideal(way)[None], search)[0].max()) for way in other)
+    search, against = PhraseSearch([ways], background.info.search), words_of(background)
+    scores = []
+    for rows in map(ideal, other):
+        words = against.hear(rows[None], background.info.search) if against else None
+        scores += [end.score for end in path_ends(rows, search, background.info, words)]
+    return max(scores)
 
 
 def warnings(
@@ -199,12 +204,12 @@ def warnings(
     phones = min(sum(map(len, way)) for way in ways)
     if phones < FEWEST_PHONES:
         found.append(f"short: {phones} phones; phrases of {FEWEST_PHONES} and more are mistaken less often")
-    if (least := tail.rate(BEST_SCORE)) > rate:
+    if (least := tail.least_rate) > rate:
         found.append(
             f"common: even if only what fits perfectly is heard, {least:.1f} false accepts an hour are to be "
             f"expected, and {rate:g} were asked for"
         )
-    threshold = min(BEST_SCORE, tail.score_at(rate))
+    threshold = tail.threshold(rate)
     for name, other in others.items():
         if closeness(ways, other, background) >= threshold:
             found.append(f"close to '{name}': who says that wakes this one, too")
@@ -213,7 +218,7 @@ def warnings(
 
 def misses(scores: Array, tail: Tail) -> list[float]:
     """The share of recordings missed at each of `RATES`."""
-    return [float((scores < min(BEST_SCORE, tail.score_at(rate))).mean()) for rate in RATES]
+    return [float((scores < tail.threshold(rate)).mean()) for rate in RATES]
 
 
 def table(judged: Judged, tail: Tail) -> list[str]:
@@ -229,7 +234,7 @@ def doubts(people: Judged, tail: Tail, rate: float) -> list[str]:
     found = []
     if (count := len(people.recordings)) < FEW_RECORDINGS:
         found.append(f"few recordings: {count} tell little about how often you will be missed; give twenty")
-    missed = float((people.clean < min(BEST_SCORE, tail.score_at(rate))).mean())
+    missed = float((people.clean < tail.threshold(rate)).mean())
     if missed > OFTEN_MISSED:
         found.append(
             f"often missed: {missed:.0%} of the recordings, as they are. Does each hold the phrase, once, "
@@ -264,7 +269,7 @@ def draw(judged: Mapping[str, Judged], tail: Tail, phrase: str, path: Path) -> N
             (one.clean, "-", "as recorded"),
             (one.noisy, "--", f"noise at {SNR_DB:.0f} dB"),
         ):
-            shares = [100 * float((scores < min(BEST_SCORE, tail.score_at(rate))).mean()) for rate in rates]
+            shares = [100 * float((scores < tail.threshold(rate)).mean()) for rate in rates]
             axes.plot(rates, shares, style, color=f"C{number}", label=f"{len(scores)} {who}, {where}")
     axes.set(xscale="log", ylim=(0, 100), xlabel="false accepts per hour of speech", ylabel="misses (%)")
     axes.set_title(phrase)

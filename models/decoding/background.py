@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from auricle.configs.errors import ModelError
 from auricle.configs.whole import written_whole
-from auricle.models.decoding.phrases import Array, PhraseSearch, PhraseSearchSettings
+from auricle.models.decoding.phrases import Array, Found, PhraseSearch, PhraseSearchSettings
+from auricle.models.decoding.rivals import RIVAL_CODES, Rivals, decode_rivals
 
 SUFFIX = ".wake.xz"
 """A model's background lies beside its weights, as `STEM.wake.xz`."""
@@ -39,6 +40,10 @@ DOUBTFUL_EVENTS = 5
 """So many of these may be the phrase itself, truly said: of them it only counts that they are high."""
 LEAST_RATE = 1e-6
 """False accepts per hour that stand for none."""
+BEST_SCORE = -13.0
+"""Hardly any phrase scores higher, not even one that fits perfectly."""
+BEST_AGAINST_WORDS = -8.0
+"""The same where phrases are held against common words, which explain them worse."""
 
 Codes = NDArray[np.uint8]
 
@@ -62,8 +67,16 @@ class BackgroundInfo:
     """From the last frame of a path to where the phrase ends."""
     searched_part: float = 0.0
     """Of a second pass: the first one's part in what was heard (`second_look.said_by_both`)."""
+    words: str = ""
+    """Hash of the common words that phrases are held against; "" for none."""
+    word_cost: float = 0.0
+    """What a phrase pays for each nat by which such words explain better what was heard."""
     sources: tuple[str, ...] = ()
     """What was heard: set, split and hours."""
+
+    def score(self, frame: int, found: Found, words: Rivals | None) -> Array:
+        """What phrases score that end at a frame, `(B, P)`, words held against them if there are any."""
+        return found.score if words is None else found.score - self.word_cost * words.lead(frame, found)
 
 
 class Tail(NamedTuple):
@@ -75,6 +88,16 @@ class Tail(NamedTuple):
     scale: float  # score in which it falls by a factor e
     pivot_rate: float  # false accepts per hour at the pivot
     events: int = TAIL_EVENTS  # of the scores lie above the pivot
+    best: float = np.inf  # hardly anything scores higher
+
+    @property
+    def least_rate(self) -> float:
+        """False accepts per hour if only what fits perfectly is heard."""
+        return self.rate(self.best)
+
+    def threshold(self, rate: float) -> float:
+        """The score to ask for, for at most `rate` false accepts an hour as far as that can be had."""
+        return min(self.best, self.score_at(rate))
 
     def rate(self, score: float) -> float:
         """False accepts per hour where everything from `score` up is heard."""
@@ -94,21 +117,30 @@ class Tail(NamedTuple):
 class Background:
     """Hours of speech, ready to be searched."""
 
-    def __init__(self, codes: Codes, info: BackgroundInfo) -> None:
-        """Takes codes `(B, J, V)` as `encode` makes them."""
-        self.codes, self.info = codes, info
+    def __init__(self, stored: Codes, info: BackgroundInfo) -> None:
+        """Takes what was heard.
+
+        Args:
+            stored: codes as `encode` makes them, `(B, J, V)`; where `info` names words, two more of each
+                frame, as `Rivals.encode` makes them: what words explain of it.
+            info: what is known of it.
+        """
+        self.stored, self.info = stored, info
+        self.codes = stored[..., :-RIVAL_CODES] if info.words else stored
         self._values = -STEP * np.arange(LEAST_CODE + 1, dtype=np.float32)
 
     def tails(self, search: PhraseSearch) -> list[Tail]:
         """Searches all of it for phrases; a second or so for ten of them."""
         state, highest = search.initial_state(len(self.codes)), list[Array]()
+        words = decode_rivals(self.stored[..., -RIVAL_CODES:]) if self.info.words else None
         whole = self.codes.shape[1] // WINDOW_FRAMES * WINDOW_FRAMES
         for frame in range(whole):
-            ended, state = search.step(self._values[self.codes[:, frame]], state)
+            found, state = search.step(self._values[self.codes[:, frame]], state)
+            scores = self.info.score(frame, found, words)
             if frame % WINDOW_FRAMES:
-                np.maximum(highest[-1], ended.score, out=highest[-1])
+                np.maximum(highest[-1], scores, out=highest[-1])
             else:
-                highest.append(ended.score.copy())
+                highest.append(scores.copy())
         windows = np.stack(highest, 1)
         return [fit_windows(windows[..., phrase], self.info) for phrase in range(windows.shape[2])]
 
@@ -124,15 +156,17 @@ class Background:
             name, _, hours = source.removesuffix(" h").partition(": ")
             end = begin + round(float(hours) * 3600 / piece_s)
             if not name.endswith(f" {split}"):
-                kept.append(self.codes[begin:end])
+                kept.append(np.arange(begin, min(end, len(self.codes))))
             begin = end
-        codes = np.concatenate(kept) if kept else self.codes
-        part = len(codes) / len(self.codes)
-        return Background(codes, replace(self.info, hours=self.info.hours * part))
+        if not kept:
+            return self
+        pieces = np.concatenate(kept)
+        part = len(pieces) / len(self.stored)
+        return Background(self.stored[pieces], replace(self.info, hours=self.info.hours * part))
 
     def save(self, path: Path) -> None:
         """Writes the file, whole or not at all."""
-        write_codes(path, {"format": FORMAT, **asdict(self.info)}, self.codes)
+        write_codes(path, {"format": FORMAT, **asdict(self.info)}, self.stored)
 
 
 def load_background(path: Path, model: str, kind: str = "model") -> Background:
@@ -212,7 +246,8 @@ def fit_windows(highest: Array, info: BackgroundInfo, events: int = TAIL_EVENTS)
     """As `fit_tail`, from the highest score of each window, `(B, W)`."""
     ordered = -np.sort(-highest.reshape(-1))
     hours = highest.size * WINDOW_FRAMES * info.frame_s / 3600
-    return fit_scores(ordered, hours, info.correction, events, DOUBTFUL_EVENTS)
+    tail = fit_scores(ordered, hours, info.correction, events, DOUBTFUL_EVENTS)
+    return tail._replace(best=BEST_AGAINST_WORDS if info.words else BEST_SCORE)
 
 
 def fit_scores(ordered: Array, hours: float, correction: float, events: int, doubtful: int) -> Tail:

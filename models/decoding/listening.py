@@ -17,9 +17,6 @@ from auricle.models.decoding.phrases import Array, PhraseSearch, Way
 from auricle.models.decoding.second_look import MOST_RATE, SecondLook, candidates_per_hour
 from auricle.models.decoding.verifier import Verifier
 
-BEST_SCORE = -13.0
-"""Hardly anything scores higher, not even what fits perfectly: a threshold beyond is lowered to here."""
-
 
 @dataclass(frozen=True)
 class Wanted:
@@ -91,7 +88,7 @@ def prepare(
 
 def fires_at(first: Tail, false_accepts_per_hour: float) -> float:
     """The score from which on the search fires candidates for the second pass."""
-    return min(BEST_SCORE, first.score_at(candidates_per_hour(false_accepts_per_hour)))
+    return first.threshold(candidates_per_hour(false_accepts_per_hour))
 
 
 def _marks(entry: Wanted, looked_at: bool, first: Tail | None, tail: Tail) -> tuple[float, float, float]:
@@ -99,7 +96,7 @@ def _marks(entry: Wanted, looked_at: bool, first: Tail | None, tail: Tail) -> tu
     rate, near_rate = entry.false_accepts_per_hour, entry.near_per_hour
     if entry.verifier:
         return entry.verifier.info.least_raw, entry.verifier.info.least_raw, tail.score_at(rate)
-    decided = min(BEST_SCORE, tail.score_at(rate))
+    decided = tail.threshold(rate)
     if looked_at:
         assert first is not None  # whatever has no verifier was searched for
         return fires_at(first, rate), fires_at(first, rate), decided

@@ -12,8 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from auricle.models.decoding.background import Background
+from auricle.configs.errors import ModelError
+from auricle.models.decoding.background import Background, BackgroundInfo
 from auricle.models.decoding.phrases import LEAST_POSTERIOR, Array, PhraseSearch, Way, log_posteriors
+from auricle.models.decoding.rivals import Rivals, RivalSearch, common_words
 
 LEAST_CANDIDATES = 20.0
 """Candidates an hour of speech: so many cost next to nothing, and more are hardly ever the phrase."""
@@ -27,11 +29,15 @@ MOST_LOOKED_AT = 150
 """Of a longer window only the newest frames are judged."""
 SHIFTED_FRAMES = 6
 """A path of the second look may end so many frames before the candidate's."""
+EARLIER_FRAMES = 20
+"""And begin so many before it: what was heard further back is another matter."""
 NOISE_NATS = 0.88
 """A second pass that doubts by more has heard noise. Coloured noise begins at 0.95; of phrases of dev that
 are heard rightly at 10 dB one in a hundred lies above."""
 SEARCHED_PART = 0.5
 """Part of the first pass in what is searched, of backgrounds that are made now; chosen on dev."""
+WORD_COST = 0.5
+"""What a phrase pays for each nat by which common words explain better what was said; chosen on dev."""
 
 
 def candidates_per_hour(false_accepts_per_hour: float) -> float:
@@ -70,9 +76,13 @@ class SecondLook:
         Args:
             background: speech as `said_by_both` has it.
             look_again: hidden values `(J, H)` to posteriors `(J, V)` of the second pass.
+
+        Raises:
+            ModelError: the background holds phrases against other words than those that ship.
         """
         self.background = background
         self._look_again = look_again
+        self._words = words_of(background)
 
     def score(self, ways: Sequence[Way], heard: FirstPass, path_frames: int, since: int) -> float:
         """The best score of a phrase that ends about where a candidate does.
@@ -86,20 +96,58 @@ class SecondLook:
         first, hidden = (newest[-window_frames(path_frames, since) :] for newest in heard)
         second = log_posteriors(self._look_again(hidden))
         both = said_by_both(first, second, self.background.info.searched_part)
-        search, newest = PhraseSearch([ways], self.background.info.search), since + SHIFTED_FRAMES + 1
-        score, _ = max(_ends(search, both, newest))
+        info, newest = self.background.info, since + SHIFTED_FRAMES + 1
+        search = PhraseSearch([ways], info.search)
+        first_frame = max(0, len(both) - since - path_frames - EARLIER_FRAMES)
+        words = self._words.hear(both[None], info.search).since(first_frame) if self._words else None
+        best = max(path_ends(both[first_frame:], search, info, words)[-newest:])
         # In noise alone the first pass may be sure of what the second doubts: their mean would hide it.
-        _, doubt = max(_ends(search, second, newest))
-        return score - search.settings.unsure_cost * max(0.0, doubt - NOISE_NATS)
+        doubted = max(path_ends(second[first_frame:], search, info)[-newest:]).doubt
+        return best.score - search.settings.unsure_cost * max(0.0, doubted - NOISE_NATS)
 
 
-def _ends(search: PhraseSearch, log_probs: Array, newest: int) -> list[tuple[float, float]]:
-    """Score and doubt of the best path that ends at each of so many of the newest frames."""
+def words_of(background: Background) -> RivalSearch | None:
+    """The words that a background holds phrases against; None for none."""
+    wanted = background.info.words
+    if not wanted:
+        return None
+    words = common_words()
+    if words.digest != wanted:
+        raise ModelError(
+            f"the background of the second pass {background.info.model} was made with the common words "
+            f"{wanted}, but {words.digest} are installed: its thresholds would be wrong; make one with "
+            "`auricle calibrate MODEL --data DATA`"
+        )
+    return words
+
+
+class PathEnd(NamedTuple):
+    """The best path through a phrase that ends at some frame."""
+
+    score: float
+    doubt: float
+
+
+def path_ends(
+    log_probs: Array, search: PhraseSearch, info: BackgroundInfo, words: Rivals | None = None
+) -> list[PathEnd]:
+    """Searches `(J, V)` for one phrase.
+
+    Args:
+        log_probs: what was heard.
+        search: for the phrase.
+        info: what scores are compared with.
+        words: what common words explain of it, if the phrase is held against them.
+
+    Returns:
+        The path that ends at each frame.
+    """
     state, ends = search.initial_state(), []
-    for row in log_probs:
+    for frame, row in enumerate(log_probs):
         found, state = search.step(row[None], state)
-        ends.append((float(found.score[0, 0]), float(found.evidence.doubt[0, 0])))
-    return ends[-newest:]
+        score = info.score(frame, found, words)
+        ends.append(PathEnd(float(score[0, 0]), float(found.evidence.doubt[0, 0])))
+    return ends
 
 
 def window_frames(path_frames: int, since: int) -> int:

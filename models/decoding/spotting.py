@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from auricle.models.decoding.background import LEAST_RATE, Background, encode
-from auricle.models.decoding.listening import BEST_SCORE, Listening, Wanted, listen_to_nothing, prepare
+from auricle.models.decoding.listening import Listening, Wanted, listen_to_nothing, prepare
 from auricle.models.decoding.phrases import Array, PhraseSearch, SearchState, Way
 from auricle.models.decoding.second_look import MOST_LOOKED_AT, FirstPass, SecondLook
 from auricle.models.decoding.verifier import MOST_FRAMES, Candidate, cut
@@ -111,7 +111,7 @@ class Spotter:
 
     def least_rate(self, phrase: int) -> float:
         """False accepts per hour of a phrase if only what fits it perfectly is heard."""
-        return LEAST_RATE if self.wanted[phrase].verifier else self.tails[phrase].rate(BEST_SCORE)
+        return self.tails[phrase].least_rate
 
     def initial_state(self, position: int = 0) -> SpotterState:
         """State of a stream that has heard nothing before sample `position`."""

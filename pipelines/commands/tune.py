@@ -50,7 +50,6 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from auricle.models.decoding.background import SUFFIX, load_background
-    from auricle.models.decoding.listening import BEST_SCORE
     from auricle.models.decoding.ways import ways_of
     from auricle.models.lexicon import Lexicon
     from auricle.models.zoo import find_model
@@ -92,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     if not weak:
         print("\nNothing speaks against this phrase itself.")
     print(f'\n[[wake]]\nphrase = "{args.phrase}"\nfalse_accepts_per_hour = {advised:g}')
-    threshold = min(BEST_SCORE, tail.score_at(advised))
+    threshold = tail.threshold(advised)
     wrong = tuning.false_hits(listener, talk, threshold)
     if talk:
         print(f"\n{args.talk}: taken for the phrase {len(wrong)} times, in {tuning.hours(talk):.2f} h")
