@@ -14,7 +14,7 @@ from auricle.configs.errors import DataError, ModelError
 from auricle.configs.settings import CommandSettings, Settings, WakeSettings
 from auricle.daemon.grammar import find_scale
 from auricle.daemon.wake import WakeDetector, build_wake_detector
-from auricle.models.decoding import listening, talk
+from auricle.models.decoding import listening, second_look, talk
 from auricle.models.decoding.background import (
     SUFFIX,
     SUFFIX_OF_SECOND,
@@ -207,6 +207,15 @@ def test_what_the_second_pass_takes_for_noise_is_refused_however_sure_the_first_
     heard = FirstPass(TWICE[: ends + 2], hidden[: ends + 2])
     refused, agreed = (one.score(ONE_TWO, heard, len(PHRASE), 2) for one in (flat, sure))
     assert refused < agreed - 100
+
+
+def test_what_was_said_before_a_candidate_is_not_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(second_look, "EARLIER_FRAMES", 2)
+    second, hidden = look(TWICE), numbered(len(TWICE), slice(0))
+    ends = 40 + len(PHRASE)
+    heard = FirstPass(TWICE[: ends + 2], hidden[: ends + 2])
+    whole, part = (second.score(ONE_TWO, heard, frames, 2) for frames in (len(PHRASE), len(PHRASE) // 2))
+    assert whole > part + 10
 
 
 def test_windows_and_candidates_are_bounded() -> None:

@@ -12,7 +12,7 @@ import torch
 from auricle.configs.cli import main
 from auricle.configs.errors import DataError
 from auricle.models.decoding.background import Background, BackgroundInfo, encode, fit_tail
-from auricle.models.decoding.phrases import PhraseSearchSettings
+from auricle.models.decoding.phrases import PhraseSearch, PhraseSearchSettings
 from auricle.models.decoding.ways import ways_of
 from auricle.models.lexicon import Lexicon
 from auricle.pipelines import wake_trials, wake_tune
@@ -30,8 +30,8 @@ from auricle.pipelines.wake_outcomes import (
 )
 from auricle.pipelines.wake_promise import Accept, _judged, heard_in_noise, keep_promise
 from auricle.pipelines.wake_report import draw_wake, wake_text
-from auricle.pipelines.wake_streams import GAP_SAMPLES, Heard
-from auricle.pipelines.wake_trials import Trials, is_other_speech, lay_openings, text_of
+from auricle.pipelines.wake_streams import GAP_SAMPLES, NEVER, Heard, scan
+from auricle.pipelines.wake_trials import Trials, is_other_speech, lay_openings, parts_of, text_of
 from auricle.pipelines.wake_tune import (
     Judged,
     Recording,
@@ -78,6 +78,24 @@ def test_scores_are_sorted_into_own_recordings_and_all_else() -> None:
     assert alpha.others[:3].tolist() == [-5.0, -7.0, -30.0]
     assert beta.others[0] == -30.0
     assert alpha.hours == pytest.approx(2 * (8400 * 0.04 - 0.4) / 3600)  # no silence between recordings
+
+
+def test_what_began_in_a_recording_of_a_phrase_is_no_false_accept_behind_it() -> None:
+    """A phrase, drawn out over the recording behind it: a daemon has used up what was said before."""
+    few = trials(1000)
+    parts = parts_of(few, 1000, FRAME)
+    assert parts[0, 100] == 1 and parts[0, 500] == 2 and parts[1, 300] == 3
+    assert parts[0, [0, 300, 700]].tolist() == [0, 0, 0]
+    rows = ideal(WAYS["alpha"][0])[12:]
+    log_probs = heard_phrases(1000).log_probs
+    log_probs[0, 535 : 535 + len(rows) // 2] = rows[: len(rows) // 2]  # half of it late in the second ...
+    log_probs[0, 640 : 640 + len(rows)] = rows
+    log_probs[0, 548 : 548 + len(rows) - len(rows) // 2] = rows[len(rows) // 2 :]  # ... and half behind it
+    search = PhraseSearch([WAYS["alpha"]], PhraseSearchSettings())
+    (free, _), (apart, starts) = scan(log_probs, search), scan(log_probs, search, parts)
+    across = (parts[0][starts[0, :, 0]] == 2) & (parts[0] == 0)
+    assert across.any() and (apart[0, across, 0] == NEVER).all() and free[0, across, 0].max() > -60
+    assert apart[0, 640:700, 0].max() == free[0, 640:700, 0].max() > -20
 
 
 def test_misses_fall_as_more_false_accepts_are_allowed() -> None:
