@@ -203,9 +203,9 @@ def _second_look(model: "ModelInfo", path: Path, engine: "Engine", *, wanted: bo
         return None
     try:
         background = load_background(beside, model.second.rpartition("@")[2], "second pass")
+        return SecondLook(background, partial(engine.look_again, model))
     except ModelError as error:
         if wanted:
             raise ModelError(f"{error}; or set second_pass = false in [[wake]]") from error
         logger.warning("wake phrases that come later will not be looked at again: %s", error)
         return None
-    return SecondLook(background, partial(engine.look_again, model))

@@ -118,7 +118,7 @@ def calibrate(
         raise ModelError(f"{ear.path} is no acoustic model with blanks: wake phrases need one")
     drawn = draw_clips(corpus, hours_part)
     info = BackgroundInfo(ear.digest, 0.0, ear.frame_s, settings)
-    heard = {source: hear_pieces(ear, corpus, clips, SNRS_DB, settings) for source, clips in drawn.items()}
+    heard = {source: hear_pieces(ear, corpus, clips, SNRS_DB) for source, clips in drawn.items()}
     shifts = measure_shifts(ear, corpus, settings)
     moved = replace(info, start_shift_samples=shifts.start, end_shift_samples=shifts.end)
     first = _background({source: pieces.codes for source, pieces in heard.items()}, moved)
@@ -190,20 +190,33 @@ def _by_split(found: Mapping[Source, npt.NDArray[S]]) -> dict[str, npt.NDArray[S
 
 
 def hear_pieces(
-    ear: Ear, corpus: Corpus, clips: Sequence[Clip], snrs_db: Sequence[float], settings: PhraseSearchSettings
+    ear: Ear,
+    corpus: Corpus,
+    clips: Sequence[Clip],
+    snrs_db: Sequence[float],
+    settings: PhraseSearchSettings | None = None,
 ) -> Pieces:
-    """Hears clips in streams, in noise of these ratios in turn, and cuts what is made of them into pieces."""
+    """Hears clips in streams, and cuts what is made of them into pieces.
+
+    Args:
+        ear: the model.
+        corpus: the data.
+        clips: what is heard.
+        snrs_db: ratios to the noise that is added, stream by stream in turn.
+        settings: the search that both passes are to be heard for; None where the second one is not asked.
+    """
     seconds = sum(clip.seconds for clip in clips)
     laid = lay_clips(corpus, clips, max(1, min(STREAMS, int(seconds / PIECE_S))))
     noise = recorded_noise(corpus, "train", laid.samples.shape)
-    heard = ear.hear_all(in_noise(laid.samples, noise, np.resize(snrs_db, len(noise)).tolist()))
+    noisy = in_noise(laid.samples, noise, np.resize(snrs_db, len(noise)).tolist())
+    heard = ear.hear_all(noisy, hidden=settings is not None)
     frames = round(PIECE_S / ear.frame_s)
     ends = np.zeros(len(laid.samples), int)
     for place in laid.placed:
         ends[place.stream] = max(ends[place.stream], place.end_sample // ear.spec.frame_samples)
     whole = [max(frames, end) // frames * frames for end in ends]
     codes = _coded(heard.log_probs, whole, frames)
-    if heard.hidden is None:
+    if heard.hidden is None or settings is None:
         return Pieces(codes, None, None)
     first = FirstPass(*(_in_pieces(values, whole, frames) for values in (heard.log_probs, heard.hidden)))
     second = log_posteriors(np.concatenate([ear.look_again(piece[None]) for piece in first.hidden]))

@@ -23,6 +23,7 @@ from auricle.models.decoding.background import (
 )
 from auricle.models.decoding.listening import Wanted, fires_at
 from auricle.models.decoding.phrases import Array, PhraseSearch
+from auricle.models.decoding.rivals import RivalSearch, common_words
 from auricle.models.decoding.search import SearchConfig
 from auricle.models.decoding.second_look import (
     AROUND_FRAMES,
@@ -404,6 +405,21 @@ def test_a_damaged_background_stops_only_a_daemon_that_wants_it(
     model.with_suffix(SUFFIX_OF_SECOND).unlink()
     build(model, phrase)
     assert "`auricle calibrate" in caplog.text
+
+
+def test_other_words_than_those_of_its_background_stop_only_a_daemon_that_wants_it(
+    calibrated: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = RivalSearch(common_words().words, "00000000")
+    monkeypatch.setattr(second_look, "common_words", lambda: other)
+    phrase = WakeSettings(phrase="hey lamp")
+    with pytest.raises(
+        ModelError, match=r"00000000 are .* or set second_pass = false in \[\[wake\]\]"
+    ):
+        build(calibrated, phrase)
+    off = phrase.model_copy(update={"second_pass": False})
+    assert build(calibrated, off, reloads=True).phrases == (off,)
+    assert "that come later will not be looked at again" in caplog.text
 
 
 def test_a_phrase_that_comes_later_is_looked_at(calibrated: Path) -> None:
