@@ -413,9 +413,7 @@ def test_other_words_than_those_of_its_background_stop_only_a_daemon_that_wants_
     other = RivalSearch(common_words().words, "00000000")
     monkeypatch.setattr(second_look, "common_words", lambda: other)
     phrase = WakeSettings(phrase="hey lamp")
-    with pytest.raises(
-        ModelError, match=r"00000000 are .* or set second_pass = false in \[\[wake\]\]"
-    ):
+    with pytest.raises(ModelError, match=r"00000000 are .* or set second_pass = false in \[\[wake\]\]"):
         build(calibrated, phrase)
     off = phrase.model_copy(update={"second_pass": False})
     assert build(calibrated, off, reloads=True).phrases == (off,)
