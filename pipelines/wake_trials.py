@@ -62,6 +62,8 @@ class Trials(NamedTuple):
 def parts_of(trials: Trials, frames: int, frame_samples: int) -> NDArray[np.intp]:
     """Which recording of a wake phrase each of so many frames belongs to, `(B, J)`; 0 for other speech.
 
+    The silence behind a recording is part of it, and nothing of the next one.
+
     Args:
         trials: the streams.
         frames: how many are judged.
@@ -70,8 +72,9 @@ def parts_of(trials: Trials, frames: int, frame_samples: int) -> NDArray[np.intp
     parts = np.zeros((len(trials.samples), frames), np.intp)
     for number, place in enumerate(trials.placed, start=1):
         if not is_other_speech(place.note):
-            last = (place.end_sample + LATE_SAMPLES) // frame_samples
-            parts[place.stream, place.start_sample // frame_samples : last + 1] = number
+            parts[place.stream, place.start_sample // frame_samples : place.end_sample // frame_samples] = (
+                number
+            )
     return parts
 
 

@@ -14,7 +14,6 @@ from auricle.models.decoding.background import (
     BEST_AGAINST_WORDS,
     BEST_SCORE,
     Background,
-    encode,
     load_background,
 )
 from auricle.models.decoding.ngram import assemble
@@ -220,4 +219,3 @@ def test_path_ends_without_words_are_those_of_the_search() -> None:
     for row, end in zip(rows, path_ends(rows, search, background(1).info), strict=True):
         found, state = search.step(row[None], state)
         assert end.score == found.score[0, 0]
-    assert encode(rows, 60).shape == (1, 60, rows.shape[1])

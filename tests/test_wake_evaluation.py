@@ -86,9 +86,10 @@ def test_what_began_in_a_recording_of_a_phrase_is_no_false_accept_behind_it() ->
     parts = parts_of(few, 1000, FRAME)
     assert parts[0, 100] == 1 and parts[0, 500] == 2 and parts[1, 300] == 3
     assert parts[0, [0, 300, 700]].tolist() == [0, 0, 0]
+    assert parts[0, 534:536].tolist() == [2, 0]  # what begins right behind it counts
     rows = ideal(WAYS["alpha"][0])[12:]
     log_probs = heard_phrases(1000).log_probs
-    log_probs[0, 535 : 535 + len(rows) // 2] = rows[: len(rows) // 2]  # half of it late in the second ...
+    log_probs[0, 530 : 530 + len(rows) // 2] = rows[: len(rows) // 2]  # half of it late in the second ...
     log_probs[0, 640 : 640 + len(rows)] = rows
     log_probs[0, 548 : 548 + len(rows) - len(rows) // 2] = rows[len(rows) // 2 :]  # ... and half behind it
     search = PhraseSearch([WAYS["alpha"]], PhraseSearchSettings())
