@@ -79,16 +79,17 @@ class SecondPass(nn.Module):
 
 
 class TwoPasses(Network):
-    """A first pass that learns no more, and a second one above it.
+    """A first pass, and a second one above it; the first learns no more, or both do.
 
     While the second is trained, dropout goes on in the first, so that what it knows by heart of the training
     data is worth less.
     """
 
-    def __init__(self, config: NetworkConfig, second: SecondPassConfig) -> None:
+    def __init__(self, config: NetworkConfig, second: SecondPassConfig, *, both_learn: bool = False) -> None:
         """Builds both; the first pass is given its weights by the caller."""
         super().__init__(config)
-        self.requires_grad_(False)
+        self.both_learn = both_learn
+        self.requires_grad_(both_learn)
         self.second = SecondPass(second)
 
     def take_first(self, first: Network) -> None:
@@ -101,11 +102,22 @@ class TwoPasses(Network):
         own = self.state_dict()
         return all(torch.equal(own[name], value) for name, value in first.state_dict().items())
 
+    def first(self) -> Network:
+        """The first pass alone, its weights copied."""
+        alone, own = Network(self.config), self.state_dict()
+        alone.load_state_dict({name: own[name] for name in alone.state_dict()})
+        return alone.to(self.feature_mean.device).train(self.training)
+
     def forward(self, features: Tensor, state: NetworkState) -> tuple[Tensor, NetworkState]:
-        """Runs whole utterances: as `Network.forward`, but the logits are those of the second pass."""
-        with torch.no_grad():
+        """Runs whole utterances: as `Network.forward`, but the logits are those of the second pass.
+
+        While both learn, those of the first pass stand behind them, `(B, J, 2 V)`.
+        """
+        with torch.set_grad_enabled(self.both_learn and torch.is_grad_enabled()):
             hidden, state = self.hidden(features, state)
         logits: Tensor = self.second(hidden)
+        if self.both_learn and self.training:
+            logits = torch.cat([logits, self.logits(hidden)], -1)
         return logits, state
 
 

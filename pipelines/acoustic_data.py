@@ -64,6 +64,12 @@ class AcousticData:
     second_layers: int = 0
     """Above 0: the network stays as `training.start` has it, and a second pass of so many layers is learnt
     above it."""
+    first_weight: float = 0.0
+    """Above 0: the network below a second pass learns as well, by what that wants of it and, with this
+    weight, by its own outputs; both are written."""
+    consistency_weight: float = 0.0
+    """Above 0: a batch holds each utterance twice, in other rooms and other noise, and what is said of the
+    two is drawn together with this weight."""
     aligner: str = ""
     """For "ce": the CTC model that aligns the recordings, by name or path."""
     aligner_blank_shift: float = -3.0
@@ -81,6 +87,11 @@ class AcousticData:
     carry_part: float = 0.5
     """Part of the utterances that go on from the state in which another one ended, as in a stream."""
     noise: NoiseConfig = field(default_factory=NoiseConfig)
+
+    @property
+    def views(self) -> int:
+        """How often a batch holds each utterance."""
+        return 2 if self.consistency_weight else 1
 
     def __post_init__(self) -> None:
         """Checks the choices."""
@@ -100,6 +111,12 @@ class AcousticData:
                 "acoustic.criterion 'ce' wants frame targets: name a model trained with 'ctc' in "
                 "acoustic.aligner"
             )
+        if self.first_weight and not self.second_layers:
+            raise ConfigError(
+                "acoustic.first_weight goes with acoustic.second_layers: alone, a model learns anyhow"
+            )
+        if min(self.first_weight, self.consistency_weight) < 0:
+            raise ConfigError("acoustic.first_weight and acoustic.consistency_weight want 0 or more")
         if self.criterion == "distil" and not self.teacher:
             raise ConfigError(
                 "acoustic.criterion 'distil' wants a model to learn from: name it in acoustic.teacher"

@@ -72,11 +72,12 @@ class AcousticTask(Task):
         self.dev = AcousticDev(corpus, pick_seconds(judged, data.dev_seconds), self.spec, frontend)
 
     def network(self, config: NetworkConfig) -> Network:
-        """One network, or two passes of which the second is trained."""
-        if not (layers := self.recipe.acoustic.second_layers):
+        """One network, or two passes of which the second is trained, or both."""
+        data = self.recipe.acoustic
+        if not data.second_layers:
             return Network(config)
-        second = SecondPassConfig(config.labels, config.hidden, layers, config.dropout)
-        return TwoPasses(config, second)
+        second = SecondPassConfig(config.labels, config.hidden, data.second_layers, config.dropout)
+        return TwoPasses(config, second, both_learn=data.first_weight > 0)
 
     def prepare(self, network: Network) -> None:
         """Keeps the spread of the signal from layer to layer, without which CTC rests long on the blank."""
@@ -118,13 +119,21 @@ class AcousticTask(Task):
     def loss(self, logits: Tensor, targets: PhoneTargets) -> Tensor:
         """The recipe's criterion, and what is added to it."""
         data, labels = self.recipe.acoustic, len(self.labels)
-        log_probs = logits[..., :labels].log_softmax(-1)
-        loss = self._criterion(log_probs, targets)
-        if data.early_weight:
-            loss = loss + data.early_weight * criteria.lateness(log_probs, targets)
+        loss = self._phone_loss(logits[..., :labels], targets)
+        if data.first_weight:
+            loss = loss + data.first_weight * self._phone_loss(logits[..., labels:], targets)
         if self.biphones is not None:
             units = logits[..., labels:].log_softmax(-1)
             loss = loss + data.unit_weight * criteria.ctc(units, self.biphones.of(targets))
+        return loss
+
+    def _phone_loss(self, logits: Tensor, targets: PhoneTargets) -> Tensor:
+        data, log_probs = self.recipe.acoustic, logits.log_softmax(-1)
+        loss = self._criterion(log_probs, targets)
+        if data.early_weight:
+            loss = loss + data.early_weight * criteria.lateness(log_probs, targets)
+        if data.consistency_weight:
+            loss = loss + data.consistency_weight * criteria.consistency(log_probs, targets)
         return loss
 
     def _criterion(self, log_probs: Tensor, targets: PhoneTargets) -> Tensor:
@@ -138,8 +147,15 @@ class AcousticTask(Task):
         return criteria.ctc(log_probs, targets)
 
     def evaluate(self, network: Network) -> dict[str, float]:
-        """Phone error rate of each dev set, greedy; `score` is minus their mean."""
-        return self.dev.evaluate(network)
+        """Phone error rate of each dev set, greedy; `score` is minus their mean.
+
+        Where both passes learn, the rates are those of the second, and `score` the mean of both passes'.
+        """
+        figures = self.dev.evaluate(network)
+        if not (isinstance(network, TwoPasses) and network.both_learn):
+            return figures
+        alone = self.dev.evaluate(network.first())["score"]
+        return figures | {"score": (figures["score"] + alone) / 2, "score_first": alone}
 
 
 def _start_recurrent(block: Recurrent) -> None:

@@ -77,11 +77,25 @@ def distillation(log_probs: Tensor, targets: PhoneTargets, ctc_weight: float) ->
     `ctc_weight` of plain CTC is added (Hinton and others, 2015: the teacher's answers beside the right ones).
     """
     assert targets.taught is not None  # the recipe names a teacher
+    return _divergence(targets.taught, log_probs, targets) + ctc_weight * ctc(log_probs, targets)
+
+
+def consistency(log_probs: Tensor, targets: PhoneTargets) -> Tensor:
+    """How far what is said of two views of an utterance lies apart, for each phone.
+
+    The rows come in pairs, an utterance heard twice; each is drawn to what is said of the other
+    (Kullback-Leibler divergence in both directions; CR-CTC: Yao and others, 2024).
+    """
+    other = torch.stack([log_probs[1::2], log_probs[::2]], 1).flatten(0, 1).detach()
+    return _divergence(other, log_probs, targets)
+
+
+def _divergence(wanted: Tensor, log_probs: Tensor, targets: PhoneTargets) -> Tensor:
+    """Kullback-Leibler divergence of frames `(B, J, V)` from what is wanted of them, for each phone."""
     frames = torch.arange(log_probs.shape[1], device=log_probs.device)
     inside = frames < targets.frame_counts[:, None]
-    away = (targets.taught.exp() * (targets.taught - log_probs)).sum(-1)
-    phones = targets.label_counts.sum().clamp(min=1)
-    return (away * inside).sum() / phones + ctc_weight * ctc(log_probs, targets)
+    away = (wanted.exp() * (wanted - log_probs)).sum(-1)
+    return (away * inside).sum() / targets.label_counts.sum().clamp(min=1)
 
 
 def lateness(log_probs: Tensor, targets: PhoneTargets) -> Tensor:

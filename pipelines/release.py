@@ -8,6 +8,7 @@ from typing import Any
 from auricle.configs.errors import DataError
 from auricle.configs.whole import written_whole
 from auricle.models.checkpoint import ModelSpec, load_model, save_model
+from auricle.models.network import Network
 from auricle.models.second_pass import SECOND_SUFFIX, SecondPassInfo, TwoPasses, save_second_pass
 from auricle.pipelines.corpus import Clip
 from auricle.pipelines.recipe import Recipe, as_table
@@ -39,7 +40,7 @@ LICENCES = {
 
 def model_name(recipe: Recipe) -> str:
     """What the file of a run is called; a second pass is found by the name of the model that it looks at."""
-    if not recipe.acoustic.second_layers:
+    if not recipe.acoustic.second_layers or recipe.acoustic.first_weight:
         return f"{recipe.name}.safetensors"
     return f"{first_pass(recipe).stem}{SECOND_SUFFIX}"
 
@@ -77,13 +78,24 @@ def training_record(trainer: Trainer, command: str) -> dict[str, Any]:
 def write_model(trainer: Trainer, out: Path, command: str) -> str:
     """Writes the best weights (fp16) to `out`, record and curve beside it with `.json` (`.second.json`).
 
+    Where a second pass learnt together with its model, that is written beside it.
+
     Returns:
         The hash of the model file.
     """
     recipe, record = trainer.recipe, training_record(trainer, command)
     network = trainer.best_network()
+    if isinstance(network, TwoPasses) and network.both_learn:
+        digest = _write_network(network.first(), trainer, out, record)
+        _write_second_pass(network, f"{out.stem}@{digest}", trainer, out.with_suffix(SECOND_SUFFIX), record)
+        return digest
     if isinstance(network, TwoPasses):
-        return _write_second_pass(network, trainer, out, record)
+        return _write_second_pass(network, _first_as_it_was(network, recipe), trainer, out, record)
+    return _write_network(network, trainer, out, record)
+
+
+def _write_network(network: Network, trainer: Trainer, out: Path, record: dict[str, Any]) -> str:
+    recipe = trainer.recipe
     spec = ModelSpec(
         kind=recipe.task,
         labels=trainer.task.labels,
@@ -98,20 +110,30 @@ def write_model(trainer: Trainer, out: Path, command: str) -> str:
     return digest
 
 
-def _write_second_pass(network: TwoPasses, trainer: Trainer, out: Path, record: dict[str, Any]) -> str:
-    """Writes the second pass alone, which belongs to the model that training started from."""
-    recipe = trainer.recipe
-    first = first_pass(recipe)
-    _, model, first_digest = load_model(first)
+def _first_as_it_was(network: TwoPasses, recipe: Recipe) -> str:
+    """Name and hash of the model that a second pass was trained above, which learnt nothing.
+
+    Raises:
+        DataError: its file holds other weights by now.
+    """
+    path = first_pass(recipe)
+    _, model, digest = load_model(path)
     if not network.has_first(model):
         raise DataError(
-            f"{first} is not what the second pass was trained above: give it the weights that it had, or "
+            f"{path} is not what the second pass was trained above: give it the weights that it had, or "
             "train again with --fresh"
         )
+    return f"{path.stem}@{digest}"
+
+
+def _write_second_pass(
+    network: TwoPasses, first: str, trainer: Trainer, out: Path, record: dict[str, Any]
+) -> str:
+    """Writes the second pass alone, which belongs to the model of this name and hash."""
     short = {key: value for key, value in record.items() if key not in ("recipe", "data")}
-    info = SecondPassInfo(first_digest, network.second.config, short)
+    info = SecondPassInfo(first.partition("@")[2], network.second.config, short)
     digest = save_second_pass(out, info, network.second)
-    names = {"model": f"{out.name}@{digest}", "first_pass": f"{first.stem}@{first_digest}"}
+    names = {"model": f"{out.name}@{digest}", "first_pass": first}
     _write_record(out.with_name(f"{out.name}.json"), names | record, trainer)
     return digest
 

@@ -140,7 +140,8 @@ class UtteranceMaker:
         if epoch not in self.plans:
             data, rng = self.recipe.acoustic, np.random.default_rng((self.seed, epoch, PURPOSES["order"]))
             self.plans = {old: plan for old, plan in self.plans.items() if old >= epoch - 1}
-            self.plans[epoch] = plan_epoch(self.utterances, data.sets, data.batch_seconds, rng)
+            seconds = data.batch_seconds / data.views
+            self.plans[epoch] = plan_epoch(self.utterances, data.sets, seconds, rng)
         return self.plans[epoch]
 
     def _after(self, position: Position) -> Position:
@@ -183,7 +184,12 @@ class UtteranceMaker:
         for place, recording in enumerate(rows):
             whole[place, : len(recording)] = torch.from_numpy(recording)
         targets = self._targets(members, counts, frames)
-        seconds = sum(self.utterances[number].clip.seconds for number in members)
+        if data.views > 1:  # side by side, so that noise, which every few rows share, is not the same
+            whole = whole.repeat_interleave(data.views, 0)
+            targets = PhoneTargets(
+                *(part.repeat_interleave(data.views, 0) for part in targets if part is not None)
+            )
+        seconds = data.views * sum(self.utterances[number].clip.seconds for number in members)
         return Loaded(whole, self._noise(position, whole), targets, seconds)
 
     def _targets(

@@ -12,12 +12,13 @@ from auricle.configs.errors import ConfigError, DataError
 from auricle.models.engine import TorchEngine
 from auricle.models.lexicon import Lexicon
 from auricle.models.phones import INDEX, PHONES
-from auricle.pipelines import alignment, evaluate_acoustic
+from auricle.pipelines import alignment, criteria, evaluate_acoustic
 from auricle.pipelines.acoustic_data import list_utterances, plan_epoch
 from auricle.pipelines.acoustic_report import evaluate_acoustic as report
 from auricle.pipelines.acoustic_task import AcousticTask
 from auricle.pipelines.alignment import align_all, load_aligner
 from auricle.pipelines.corpus import Corpus
+from auricle.pipelines.criteria import PhoneTargets
 from auricle.pipelines.recipe import Recipe, load_recipe
 from auricle.pipelines.release import write_model
 from auricle.pipelines.train import Trainer
@@ -185,6 +186,30 @@ def test_targets_are_the_phones_of_the_text(data: Path, tmp_path: Path) -> None:
         frames = int(batch.targets.frame_counts[row])
         assert frames <= batch.features.shape[1] // 4
         assert frames >= utterance.clip.seconds / 1.1 / 0.04
+
+
+def test_two_views_of_an_utterance_are_heard_otherwise_and_drawn_together(data: Path, tmp_path: Path) -> None:
+    chosen = recipe("acoustic.consistency_weight=0.2", "augment.noise_part=1.0", "training.steps=1")
+    run = trainer(data, tmp_path, chosen)
+    batch = run.audio.next(0)
+    targets = batch.targets
+    assert len(batch.features) == len(targets.labels) == 2 * len(run.audio.plan(0)[0])
+    for one, other in zip(targets.labels[::2], targets.labels[1::2], strict=True):
+        assert torch.equal(one, other)
+    assert not torch.allclose(batch.features[0], batch.features[1], atol=0.1)
+
+    log_probs = torch.randn(4, 6, 5).log_softmax(-1)
+    pairs = PhoneTargets(
+        torch.ones(4, 2), torch.full((4,), 2), torch.tensor([6, 6, 3, 3]), torch.zeros(4, 0), torch.zeros(4)
+    )
+    by_hand = sum(
+        float((log_probs[one, :count].exp() * (log_probs[one, :count] - log_probs[other, :count])).sum())
+        for one, other, count in ((0, 1, 6), (1, 0, 6), (2, 3, 3), (3, 2, 3))
+    )
+    assert criteria.consistency(log_probs, pairs).item() == pytest.approx(by_hand / 8, rel=1e-5)
+    alike = log_probs[::2].repeat_interleave(2, 0)
+    assert criteria.consistency(alike, pairs).item() == pytest.approx(0.0, abs=1e-6)
+    run.run()  # the loss of a batch of pairs is finite
 
 
 def test_epochs_hold_everything_once_and_few_of_the_limited(data: Path, tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ from auricle.models.checkpoint import ModelSpec, load_model, save_model
 from auricle.models.frontend import FrontendConfig
 from auricle.models.network import Network, NetworkConfig
 from auricle.models.second_pass import (
+    SECOND_SUFFIX,
     SecondPass,
     SecondPassConfig,
     SecondPassInfo,
+    load_two_passes,
     read_second_pass,
     save_second_pass,
 )
@@ -64,6 +66,30 @@ def test_second_passes_of_one_model_are_averaged(tmp_path: Path, monkeypatch: py
     )
     with pytest.raises(SystemExit):
         main()
+
+
+def test_second_passes_of_different_models_are_averaged_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From their files, or from the checkpoint of a run in which both learnt."""
+    for seed, name in ((1, "one"), (2, "other")):
+        first = _model(tmp_path / f"{name}.safetensors", seed)
+        second = SecondPass(SecondPassConfig(2, 16, 1))
+        info = SecondPassInfo(load_model(first)[2], second.config)
+        save_second_pass(first.with_suffix(SECOND_SUFFIX), info, second)
+    found = [load_two_passes(tmp_path / f"{name}.second")[1].state_dict() for name in ("one", "other")]
+    recipe = {"acoustic": {"first_weight": 0.5}}
+    torch.save({"average": found[1], "recipe": recipe}, tmp_path / "last.pt")
+    for other in ("other.second", "last.pt"):
+        files = [str(tmp_path / name) for name in ("one.second", other)]
+        monkeypatch.setattr(sys, "argv", ["average", *files, "--out", str(tmp_path / "mean.second")])
+        main()
+        mean = load_two_passes(tmp_path / "mean.second")[
+            1
+        ].state_dict()  # the model beside it is the mean, too
+        for name in ("head.weight", "second.head.weight"):
+            assert not torch.equal(found[0][name], found[1][name])
+            torch.testing.assert_close(mean[name], (found[0][name] + found[1][name]) / 2, atol=1e-3, rtol=0)
 
 
 def test_different_shapes_are_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The second pass: trained above a model that stays as it is, read with it, and used on whole utterances."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -104,6 +105,42 @@ def test_a_deeper_second_pass_goes_on_from_what_the_first_ones_layers_say(
     fewer = load_recipe("acoustic", (*settings[:-2], f"training.start={out}", "acoustic.second_layers=1"))
     with pytest.raises(ConfigError, match="has 2 layers; give the recipe as many, or more"):
         Trainer(fewer, Corpus(data, tmp_path), tmp_path / "fewer")
+
+
+def test_both_passes_learn_together_and_are_written_together(
+    passes: tuple[Path, list[float]], data: Path, tmp_path: Path
+) -> None:
+    trained = passes[0].with_suffix(SECOND_SUFFIX)
+    settings = (
+        *spoken.SETTINGS,
+        f"training.start={trained}",
+        "training.steps=30",
+        "training.evaluate_every=30",
+    )
+    with pytest.raises(ConfigError, match=r"acoustic\.first_weight goes with acoustic\.second_layers"):
+        load_recipe("acoustic", (*spoken.SETTINGS, "acoustic.first_weight=0.5"))
+    recipe = load_recipe("acoustic", (*settings, "acoustic.second_layers=1", "acoustic.first_weight=0.5"))
+    assert model_name(recipe) == f"{recipe.name}.safetensors"
+    run, losses = Trainer(recipe, Corpus(data, tmp_path), tmp_path / "run"), list[float]()
+    run.log.loss = lambda step, value: losses.append(value)  # type: ignore[method-assign]
+    figures = run.run().figures
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:3])
+    assert figures["score"] == pytest.approx((figures["score_first"] - figures["per_talk"]) / 2)
+    digest = write_model(run, out := tmp_path / "both.safetensors", "auricle train acoustic")
+    spec, both, _ = load_two_passes(
+        out.with_suffix(SECOND_SUFFIX)
+    )  # refused, if they did not belong together
+    before = load_two_passes(trained)[1].state_dict()
+    for part in ("recurrent.0", "second.recurrent", "head"):
+        changed = [name for name in before if name.startswith(part)]
+        assert any(not torch.allclose(before[name], both.state_dict()[name], atol=1e-3) for name in changed)
+    record = json.loads((tmp_path / "both.second.json").read_text())
+    assert record["first_pass"] == f"both@{digest}" and (tmp_path / "both.json").is_file()
+    features = torch.randn(1, 24, spec.frontend.mels)
+    alone = load_model(out)[1]
+    with torch.no_grad():
+        said, expected = (net(features, net.initial_state(1))[0] for net in (both.first(), alone))
+    assert torch.equal(said, expected)
 
 
 def test_a_second_pass_is_not_signed_for_another_model(

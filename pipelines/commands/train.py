@@ -178,12 +178,11 @@ def _train_network(args: argparse.Namespace) -> int:
         return 0
     out = args.out or folder / model_name(recipe)
     digest = write_model(trainer, out, _command(args))
-    best = "not judged yet"
+    best, place = "not judged yet", ""
     if progress.figures:
         best = f"best dev score {progress.best:.4f} at step {progress.best_step}"
     print(f"{recipe.name}: {progress.step} steps, {best}")
-    place = ""
-    if recipe.acoustic.second_layers:
+    if recipe.acoustic.second_layers and not recipe.acoustic.first_weight:
         place = "; put it beside its model, then `auricle calibrate MODEL` prepares it for wake phrases"
     print(f"{out} ({digest}); log and curve in {folder}{place}")
     if not trainer.is_finished:
@@ -196,7 +195,8 @@ def _check_out(out: Path | None, recipe: "Recipe") -> None:
     from auricle.configs.errors import ConfigError
     from auricle.models.second_pass import SECOND_SUFFIX
 
-    if recipe.acoustic.second_layers and out and out.suffix != SECOND_SUFFIX:
+    alone = recipe.acoustic.second_layers and not recipe.acoustic.first_weight
+    if alone and out and out.suffix != SECOND_SUFFIX:
         raise ConfigError(
             f"--out {out}: a second pass is found by the name of its model, ending in {SECOND_SUFFIX}"
         )
