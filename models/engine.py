@@ -20,7 +20,7 @@ from auricle.models import state as states
 from auricle.models.checkpoint import load_model
 from auricle.models.decoding.transducer import TransducerSearch
 from auricle.models.frontend import LogMel
-from auricle.models.runtime import Runtime, runtime_of
+from auricle.models.runtime import Features, Runtime, runtime_of
 from auricle.models.second_pass import SECOND_SUFFIX, SecondPass, load_second_pass
 from auricle.models.zoo import find_model, shipped_path
 
@@ -192,7 +192,7 @@ class TorchEngine:
         if info not in self._models:
             runtime = runtime_of(network.requires_grad_(False))
             self._models[info] = _Loaded(runtime, spec.activation, second=second)
-        self._frontends.setdefault(spec.frontend, LogMel(spec.frontend))
+        self._frontends.setdefault(spec.frontend, Features(LogMel(spec.frontend)))
         return info
 
     def _load_imported(self, name: str) -> ModelInfo:

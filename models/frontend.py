@@ -41,6 +41,17 @@ class FrontendConfig:
         """A frame is given out with its last sample."""
         return 0
 
+    def check(self, samples: Tensor) -> None:
+        """Refuses samples that are not `(B, k * hop)`.
+
+        Raises:
+            ValueError: they are not.
+        """
+        if samples.dim() != 2 or samples.shape[1] % self.hop_samples:
+            raise ValueError(
+                f"expected samples (B, k * {self.hop_samples}), got {tuple(samples.shape)}; re-block them"
+            )
+
 
 class FrontendState(NamedTuple):
     """What the front end remembers between chunks."""
@@ -82,10 +93,7 @@ class LogMel(nn.Module):
             ValueError: N is not a multiple of the hop.
         """
         config = self.config
-        if samples.dim() != 2 or samples.shape[1] % config.hop_samples:
-            raise ValueError(
-                f"expected samples (B, k * {config.hop_samples}), got {tuple(samples.shape)}; re-block them"
-            )
+        config.check(samples)
         heard = torch.cat([state.context, samples], dim=1)
         frames = heard.unfold(1, config.window_samples, config.hop_samples) * self.window
         spectrum = torch.fft.rfft(frames, n=config.fft_samples)

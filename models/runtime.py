@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from auricle.models import state as states
 from auricle.models.attention import Attention
+from auricle.models.frontend import FrontendState, LogMel
 from auricle.models.layers import CausalConv, ConvState, Recurrent, RecurrentState, ResidualRecurrent
 from auricle.models.network import Network, NetworkState
 
@@ -227,6 +228,40 @@ class Convolution:
         outputs = self.product(covered)
         context = heard[None, len(heard) - self.context :].copy()
         return np.maximum(outputs, 0, out=outputs), ConvState(torch.from_numpy(context))
+
+
+class Features:
+    """What `LogMel` computes, from and to the same states."""
+
+    def __init__(self, frontend: LogMel) -> None:
+        """Takes window and filters of a front end."""
+        config = frontend.config
+        self.config, self.initial_state = config, frontend.initial_state
+        self.window = frontend.window.numpy()
+        filters = frontend.filters.T.numpy()
+        heard = [np.flatnonzero(own) if own.any() else np.zeros(1, np.intp) for own in filters]
+        self.bins = np.concatenate(heard)
+        """What each mel hears, one after another: a filter is nearly all zeros."""
+        self.weights = np.concatenate([own[bins] for own, bins in zip(filters, heard, strict=True)])
+        self.starts = np.cumsum([0, *map(len, heard[:-1])])
+
+    def __call__(self, samples: Tensor, state: FrontendState) -> tuple[Tensor, FrontendState]:
+        """Turns whole hops into frames; arguments, results and errors as for `LogMel.forward`."""
+        config = self.config
+        config.check(samples)
+        heard = np.concatenate((state.context.numpy(), samples.numpy()), 1)
+        shape = (len(heard), samples.shape[1] // config.hop_samples, config.window_samples)
+        row, sample = heard.strides
+        frames: Floats = np.ndarray(shape, heard.dtype, heard, 0, (row, config.hop_samples * sample, sample))
+        spectrum = np.fft.rfft(frames * self.window, config.fft_samples)
+        power = np.square(spectrum.real)
+        power += np.square(spectrum.imag)
+        shares = power[..., self.bins]
+        shares *= self.weights
+        mels: Floats = np.add.reduceat(shares, self.starts, 2)
+        mels += config.floor
+        context = heard[:, heard.shape[1] - config.context_samples :].copy()
+        return torch.from_numpy(np.log(mels, out=mels)), FrontendState(torch.from_numpy(context))
 
 
 class Runtime:

@@ -9,8 +9,9 @@ from streaming import assert_streams_like_offline
 
 from auricle.models import runtime
 from auricle.models import state as states
+from auricle.models.frontend import FrontendConfig, LogMel
 from auricle.models.network import Network, NetworkConfig
-from auricle.models.runtime import Runtime, runtime_of
+from auricle.models.runtime import Features, Runtime, runtime_of
 
 SMALL = {"labels": 5, "mels": 8, "conv_channels": (6, 7), "hidden": 16, "layers": 2}
 
@@ -91,3 +92,22 @@ def test_half_a_stride_is_refused() -> None:
     made = network("gru")
     with pytest.raises(ValueError, match="multiple of 4"):
         runtime_of(made)(torch.zeros(1, 6, 8), made.initial_state(1))
+
+
+@pytest.mark.parametrize(
+    "config", [FrontendConfig(), FrontendConfig(mels=120), FrontendConfig(320, 480, 512, 40)]
+)
+def test_features_are_those_of_training_and_go_on_from_their_state(config: FrontendConfig) -> None:
+    torch.manual_seed(2)
+    trained, samples = LogMel(config), 0.1 * torch.randn(3, 30 * config.hop_samples)
+    run = Features(trained)
+    expected, _ = trained(samples, trained.initial_state(3))
+    cut = 10 * config.hop_samples
+    first, state = trained(samples[:, :cut], trained.initial_state(3))
+    second, after = run(samples[:, cut : 2 * cut], state)
+    third, _ = trained(samples[:, 2 * cut :], after)
+    torch.testing.assert_close(torch.cat([first, second, third], 1), expected, rtol=0, atol=3e-5)
+    for sizes in ([1], [3, 1, 2]):
+        assert_streams_like_offline(run, samples, sizes, unit=config.hop_samples)
+    with pytest.raises(ValueError, match=r"expected samples \(B, k \* "):
+        run(samples[:, :-1], run.initial_state(3))
