@@ -32,7 +32,7 @@ posteriors, label 0 (blank) for "nothing new". Wake phrases, commands and transc
 LOOKS = {
     "vad": "looked at once.",
     "acoustic": "looked at once.",
-    "acoustic-lstm": "looked at once with these weights, and once with each of the six before them.",
+    "acoustic-lstm": "looked at once with these weights, and once with each of the seven before them.",
     "acoustic-gru": "looked at once with these weights, and once with each of the four before them.",
     "keyword": "looked at once.",
     "keyword-lstm": """\
@@ -45,7 +45,7 @@ of noise added. So the shares by clip, of both keyword models, owe something to 
 and the false alarms do not. With the weights before, the first line was 0.926.""",
 }
 SECOND_LOOKS = {
-    "acoustic-lstm": "looked at once with these weights, and once with each of the three before them",
+    "acoustic-lstm": "looked at once with these weights, and once with each of the four before them",
     "acoustic-gru": "looked at once with these weights, and once with each of the three before them",
 }
 AGAIN = """
@@ -137,7 +137,7 @@ def second_pass_part(name: str, figures: Path) -> str:
         f"\n## Second pass\n\n`{name}{SECOND_SUFFIX}` looks at a whole utterance once it is "
         "over, and at what may be a wake phrase as soon as it has been said: "
         f"{shape.layers} layers, an LSTM of {shape.inputs} forwards and one backwards in each, above the "
-        f"last one of this model, which stays as it is. {parameters:,} parameters, fp16. Hash {digest}. "
+        f"last one of this model. {parameters:,} parameters, fp16. Hash {digest}. "
         f"Learnt from the same data by\n\n    {record['command']}\n\n{record['steps']} steps "
         f"({record['hours_heard']} h of audio heard, augmented), {record['seconds'] / 60:.0f} minutes on one "
         f"core shared with others. `{name}{SECOND_SUFFIX}.json` has every setting and the learning curve. "
