@@ -62,8 +62,8 @@ class AcousticData:
     teacher: str = ""
     """For "distil": the model to learn from, by name or path."""
     second_layers: int = 0
-    """Above 0: the network stays as `training.start` has it, and a second pass of so many layers is learnt
-    above it."""
+    """Above 0: a second pass of so many layers is learnt above the network in `training.start`, which stays
+    as it is, unless it learns, too (`first_weight`)."""
     first_weight: float = 0.0
     """Above 0: the network below a second pass learns as well, by what that wants of it and, with this
     weight, by its own outputs; both are written."""
@@ -87,6 +87,11 @@ class AcousticData:
     carry_part: float = 0.5
     """Part of the utterances that go on from the state in which another one ended, as in a stream."""
     noise: NoiseConfig = field(default_factory=NoiseConfig)
+
+    @property
+    def only_second(self) -> bool:
+        """Whether a second pass is all that is learnt."""
+        return self.second_layers > 0 and not self.first_weight
 
     @property
     def views(self) -> int:

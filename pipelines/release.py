@@ -40,7 +40,7 @@ LICENCES = {
 
 def model_name(recipe: Recipe) -> str:
     """What the file of a run is called; a second pass is found by the name of the model that it looks at."""
-    if not recipe.acoustic.second_layers or recipe.acoustic.first_weight:
+    if not recipe.acoustic.only_second:
         return f"{recipe.name}.safetensors"
     return f"{first_pass(recipe).stem}{SECOND_SUFFIX}"
 

@@ -178,16 +178,23 @@ def _train_network(args: argparse.Namespace) -> int:
         return 0
     out = args.out or folder / model_name(recipe)
     digest = write_model(trainer, out, _command(args))
-    best, place = "not judged yet", ""
+    best = "not judged yet"
     if progress.figures:
         best = f"best dev score {progress.best:.4f} at step {progress.best_step}"
     print(f"{recipe.name}: {progress.step} steps, {best}")
-    if recipe.acoustic.second_layers and not recipe.acoustic.first_weight:
-        place = "; put it beside its model, then `auricle calibrate MODEL` prepares it for wake phrases"
-    print(f"{out} ({digest}); log and curve in {folder}{place}")
+    print(f"{out} ({digest}); log and curve in {folder}{_what_next(recipe)}")
     if not trainer.is_finished:
         print("stopped before the recipe's end: the same command continues")
     return 0
+
+
+def _what_next(recipe: "Recipe") -> str:
+    """What is to be done with a second pass."""
+    if recipe.acoustic.only_second:
+        return "; put it beside its model, then `auricle calibrate MODEL` prepares it for wake phrases"
+    if recipe.acoustic.first_weight:
+        return "; its second pass lies beside it; `auricle calibrate MODEL` prepares both for wake phrases"
+    return ""
 
 
 def _check_out(out: Path | None, recipe: "Recipe") -> None:
@@ -195,8 +202,7 @@ def _check_out(out: Path | None, recipe: "Recipe") -> None:
     from auricle.configs.errors import ConfigError
     from auricle.models.second_pass import SECOND_SUFFIX
 
-    alone = recipe.acoustic.second_layers and not recipe.acoustic.first_weight
-    if alone and out and out.suffix != SECOND_SUFFIX:
+    if recipe.acoustic.only_second and out and out.suffix != SECOND_SUFFIX:
         raise ConfigError(
             f"--out {out}: a second pass is found by the name of its model, ending in {SECOND_SUFFIX}"
         )
