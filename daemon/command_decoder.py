@@ -45,6 +45,8 @@ class Decoding(NamedTuple):
 
     search: "SearchState"
     scale: "Scale"
+    asked: int = 0
+    """Frame at whose end the sentence was over that was looked at last."""
 
 
 class CommandDecoder:
@@ -78,24 +80,25 @@ class CommandDecoder:
 
     def step(self, posterior: Array, state: Decoding) -> Decoding:
         """Takes one frame `(V,)`."""
-        return Decoding(self._search.step(posterior, state.search, self._config), state.scale)
+        return state._replace(search=self._search.step(posterior, state.search, self._config))
 
     def progress(self, state: Decoding) -> Progress:
         """Whether a word, or a whole sentence, is the best that was found so far."""
         return self._search.progress(state.search)
 
-    def is_over(self, state: Decoding) -> bool:
-        """Whether a sentence that will be reported has had other sound behind it for long enough.
+    def may_be_over(self, state: Decoding) -> Decoding | None:
+        """Once for each sentence that has had other sound behind it for long enough.
 
         Voice activity cannot tell noise from speech that goes on; the search can, unless that is a longer
-        sentence. One that would be rejected waits for the silence.
+        sentence. One that is rejected now waits for the silence, and for a better one.
         """
-        behind = state.search.frames - state.search.ended - self._settle_frames
-        if not self._settle_frames or behind < 0 or behind % ASKED_EVERY_FRAMES:
-            return False
+        ended = state.search.ended
+        behind = state.search.frames - ended - self._settle_frames
+        if not self._settle_frames or ended == state.asked or behind < 0 or behind % ASKED_EVERY_FRAMES:
+            return None
         if self._search.settled_frames(state.search) < self._settle_frames:
-            return False
-        return self._is_near(self._search.best_sentence(state.search), state.scale)
+            return None
+        return state._replace(asked=ended)
 
     def _logit(self, sentence: "Sentence") -> float:
         return self._confidence.logit(self._confidence.evidence(sentence))

@@ -77,9 +77,8 @@ class TranscriptDecoder:
             return "final"
         return "partial" if self._transcriber.has_words(state.search) else "nothing"
 
-    def is_over(self, state: TranscriptState) -> bool:
+    def may_be_over(self, state: TranscriptState) -> None:
         """Never: anything may follow."""
-        return False
 
     def partial(self, utterance: Utterance, state: TranscriptState) -> tuple[list[Draft], TranscriptState]:
         """The text so far, if it has changed and the last one is old enough."""

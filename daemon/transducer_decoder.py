@@ -69,9 +69,8 @@ class TransducerDecoder:
         """Whether there are words; a transducer does not say whether a sentence may end after them."""
         return "partial" if state.search.best.tokens else "nothing"
 
-    def is_over(self, state: TransducerState) -> bool:
+    def may_be_over(self, state: TransducerState) -> None:
         """Never: anything may follow."""
-        return False
 
     def partial(self, utterance: Utterance, state: TransducerState) -> tuple[list[Draft], TransducerState]:
         """The text so far, if it has changed and the last look is old enough."""

@@ -72,8 +72,9 @@ class UtteranceDecoder(Protocol[S]):
     def progress(self, state: S) -> Progress:
         """What was recognised so far, for the endpoint."""
 
-    def is_over(self, state: S) -> bool:
-        """Whether all was said, though sound goes on; asked for after every frame."""
+    def may_be_over(self, state: S) -> S | None:
+        """If all may have been said, though sound goes on: the state to go on from where `finish` makes
+        nothing of it, in which the same is not found again. None if not; asked for after every frame."""
 
     def partial(self, utterance: Utterance, state: S) -> tuple[list[Draft], S]:
         """Events while the utterance goes on, asked for after every frame."""
@@ -236,12 +237,15 @@ class UtteranceDetector(Generic[S]):
         drafts, decoding = self.decoder.partial(utterance, decoding)
         may_end = self.rules.silence_may_end(end_sample, state.utterance)
         progress = self.decoder.progress(decoding) if may_end else "nothing"  # asking is not free
-        is_over = self.decoder.is_over(decoding)
-        why, after = self.rules.step(end_sample, progress, state.utterance, is_over)
+        found: list[Draft] = []
+        if (going_on := self.decoder.may_be_over(decoding)) is not None:
+            found = self._finish(utterance, "sentence", decoding, hidden)
+            decoding = going_on
+        why, after = self.rules.step(end_sample, progress, state.utterance, is_over=bool(found))
         state = state._replace(utterance=after, decoding=decoding, hidden=hidden)
         if why is None:
             return _at(drafts, end_sample), state
-        found = self._finish(utterance, why, decoding, hidden)
+        found = found or self._finish(utterance, why, decoding, hidden)
         listening = _CLOSED if found else state.listening
         return _at(drafts + found, end_sample), state._replace(decoding=None, hidden=(), listening=listening)
 

@@ -52,8 +52,8 @@ class Recorder:
             "final" if newest >= self.sentence_from else "partial" if newest >= self.word_from else "nothing"
         )
 
-    def is_over(self, state: Heard) -> bool:
-        return state.frames[-1] == self.over_at
+    def may_be_over(self, state: Heard) -> Heard | None:
+        return state if state.frames[-1] == self.over_at else None
 
     def partial(self, utterance: Utterance, state: Heard) -> tuple[list[Draft], Heard]:
         return [], state
@@ -75,6 +75,17 @@ class Rejecting(Recorder):
 
     def finish(self, utterance: Utterance, why: Endpoint, state: Heard) -> list[Draft]:
         return super().finish(utterance, why, state) if state.frames[0] >= self.least_frame else []
+
+
+class Unsure(Recorder):
+    """The same, which makes nothing of utterances of fewer frames."""
+
+    def __init__(self, least_frames: int, over_at: int) -> None:
+        super().__init__(over_at=over_at)
+        self.least_frames = least_frames
+
+    def finish(self, utterance: Utterance, why: Endpoint, state: Heard) -> list[Draft]:
+        return super().finish(utterance, why, state) if len(state.frames) >= self.least_frames else []
 
 
 def detector(decoder: Recorder, window: int | None = None, history: int = 20) -> UtteranceDetector[Heard]:
@@ -150,6 +161,11 @@ def test_a_sentence_ends_it_though_sound_goes_on() -> None:
     assert first.data["frames"] + second.data["frames"] == tuple(range(15, 58))  # none is lost
     (only,) = run(detector(Recorder(over_at=36)), 80, [start(20, 15), stop(35, 33)])
     assert (only.data["why"], only.data["frames"][-1]) == ("sentence", 36)  # nobody speaks: nothing follows
+
+
+def test_what_is_rejected_too_early_goes_on() -> None:
+    (only,) = run(detector(Unsure(20, over_at=30)), 80, [start(20, 15), stop(50, 48)])
+    assert (only.data["why"], only.data["frames"]) == ("silence", tuple(range(15, 58)))
 
 
 def test_the_streams_end_ends_it() -> None:
