@@ -1,16 +1,27 @@
 """Figures of commands as Markdown and as a picture."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from auricle.pipelines.metrics import Interval
 from auricle.pipelines.report import percent
 
+MOST_MISTAKES = 10
+SOURCES = {
+    "split": "The commands are a stand-in: recorded sentences, each a template of its own in which up to six "
+    "words are slots with twenty values. ",
+    "recorded": "",
+    "spoken": "Synthetic voices say sentences drawn from the grammar: they compare grammars, and words of "
+    "one; people are heard otherwise. ",
+}
+"""Where commands come from, and what a report says of it."""
 
-def command_text(figures: Mapping[str, Any], made_up: bool) -> str:
-    """The figures as Markdown."""
-    graph, outside = figures["graph"], figures["outside"]
+
+def command_text(figures: Mapping[str, Any], source: str) -> str:
+    """The figures as Markdown, of commands from one of `SOURCES`."""
+    graph = figures["graph"]
     with_peer = any("pocketsphinx" in row for row in figures["rows"])
     header = [
         "condition",
@@ -30,26 +41,43 @@ def command_text(figures: Mapping[str, Any], made_up: bool) -> str:
         if peer := row.get("pocketsphinx"):
             line += [_percent(peer["all_right"]), f"{100 * peer['cost']:.1f} %"]
         lines.append(line)
-    rate = outside["per_hour"]
-    source = (
-        "The commands are a stand-in: recorded sentences, each a template of its own in which up to six "
-        "words are slots with twenty values. "
-        if made_up
-        else ""
-    )
-    noise = f"Noise is recorded noise{' of the same split' if made_up else ''}; "
+    noise = f"Noise is recorded noise{' of the same split' if source == 'split' else ''}; "
     return (
         f"Commands in a stream, {figures['split']}: {figures['rows'][0]['commands']} recordings of "
-        f"{figures['words']:.1f} words and {figures['slots']:.1f} slots on average. {source}"
+        f"{figures['words']:.1f} words and {figures['slots']:.1f} slots on average. {SOURCES[source]}"
         f"{noise if len(figures['rows']) > 1 else ''}95 % intervals. Options: "
         f"{' '.join(figures['options']) or 'none'}.\n\n"
         + "\n".join("| " + " | ".join(line) + " |" for line in lines)
-        + f"\n\nSpeech outside the grammar, {outside['hours']:.2f} h with its pauses: {outside['events']} "
-        f"false commands, {rate.value:.1f} [{rate.low:.1f}, {rate.high:.1f}] an hour.\n\n"
+        + f"\n\n{_mistakes(figures['rows'])}{_outside(figures['outside'])}"
         f"The graph has {graph['states']} states, was compiled in {graph['compile_s']:.2f} s, and its search "
         f"takes {graph['frame_ms']:.3f} ms of processor time for each output of the model. The delay counts "
         "from the end of speech to the event; the cost is the processor time of the whole stream for each "
         "second of audio.\n"
+    )
+
+
+def _mistakes(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What was most often heard instead of what was said, in all conditions together."""
+    found: Counter[tuple[str, str, str]] = Counter()
+    for row in rows:
+        for name, said, heard, count in row["mistakes"]:
+            found[name, said, heard] += count
+    if not found:
+        return ""
+    listed = [
+        f"{name}: {said or 'nothing'} as {heard or 'nothing'} ({count})"
+        for (name, said, heard), count in found.most_common(MOST_MISTAKES)
+    ]
+    return f"Slots that were most often heard wrongly where the intent was right: {', '.join(listed)}.\n\n"
+
+
+def _outside(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    rate = found["per_hour"]
+    return (
+        f"Speech outside the grammar, {found['hours']:.2f} h with its pauses: {found['events']} "
+        f"false commands, {rate.value:.1f} [{rate.low:.1f}, {rate.high:.1f}] an hour.\n\n"
     )
 
 

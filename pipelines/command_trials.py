@@ -57,11 +57,19 @@ def read_trials(clips: Sequence[Clip], grammar: Path) -> Trials:
     commands = [trial for trial in trials if trial.intent]
     if not commands:
         raise DataError("no command among the recordings: their lines of the manifest need an `intent`")
+    return Trials(read_grammar(grammar), commands, [trial for trial in trials if not trial.intent])
+
+
+def read_grammar(path: Path) -> str:
+    """The text of a grammar.
+
+    Raises:
+        DataError: it cannot be read.
+    """
     try:
-        text = grammar.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read the grammar {grammar}: {error}") from error
-    return Trials(text, commands, [trial for trial in trials if not trial.intent])
+        raise DataError(f"cannot read the grammar {path}: {error}") from error
 
 
 def make_trials(

@@ -11,6 +11,7 @@ Shape letters: N samples.
 
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,11 +68,13 @@ def judge(laid: Sequence[Laid], events: Sequence[Event]) -> dict[str, Any]:
         place = int(np.searchsorted(starts, event["data"]["end_sample"], side="right")) - 1
         owned[max(0, place)].append(event)
     right, intents, heard, delays = [], [], [], []
+    mistakes: Counter[tuple[str, str, str]] = Counter()
     for one, own in zip(laid, owned, strict=True):
         heard.append(bool(own))
         intents.append(len(own) == 1 and own[0]["data"]["intent"] == one.trial.intent)
         right.append(intents[-1] and own[0]["data"]["slots"] == dict(one.trial.slots))
         if intents[-1]:
+            mistakes.update(wrong_slots(one.trial.slots, own[0]["data"]["slots"]))
             delays.append((own[0]["sample"] - one.speech_end) / SAMPLE_RATE)
     speakers = [one.trial.clip.speaker_or_id for one in laid]
     return {
@@ -81,7 +84,14 @@ def judge(laid: Sequence[Laid], events: Sequence[Event]) -> dict[str, Any]:
         "any_event": share_by_block(heard, speakers),
         "delay_p50_s": float(np.median(delays)) if delays else None,
         "delay_p95_s": float(np.percentile(delays, 95)) if delays else None,
+        "mistakes": [[*mistake, count] for mistake, count in mistakes.most_common()],
     }
+
+
+def wrong_slots(said: Mapping[str, Any], heard: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Slots that were heard wrongly: name, what was said, what was heard; "" for nothing."""
+    names = [name for name in dict.fromkeys((*said, *heard)) if said.get(name) != heard.get(name)]
+    return [(name, str(said.get(name, "")), str(heard.get(name, ""))) for name in names]
 
 
 def understand(network: WordNetwork, words: Sequence[str]) -> Tag | None:
@@ -216,15 +226,23 @@ def evaluate_commands(
         if peer is not None:
             row["pocketsphinx"] = beside(peer, network, stream, laid)
         rows.append(row)
-    others = [trial.clip for trial in trials.others[: most or None]]
-    stream, _ = lay_out(recordings, others, None, 0.0, SEED)
-    false = len(command_events(stream, trials.grammar, options)[0])
-    hours = len(stream) / SAMPLE_RATE / 3600
     return {
         "options": list(options),
         "rows": rows,
-        "outside": {"hours": hours, "events": false, "per_hour": rate_per_hour(false, hours)},
+        "outside": _outside(recordings, trials.others[: most or None], trials.grammar, options),
         "graph": search_cost(trials.grammar),
         "words": float(np.mean([len(normalise(trial.clip.text)) for trial in commands])),
         "slots": float(np.mean([len(trial.slots) for trial in commands])),
     }
+
+
+def _outside(
+    recordings: Corpus, others: Sequence[Trial], grammar: str, options: Sequence[str]
+) -> dict[str, Any] | None:
+    """False commands in speech outside the grammar; None where there is none."""
+    if not others:
+        return None
+    stream, _ = lay_out(recordings, [trial.clip for trial in others], None, 0.0, SEED)
+    false = len(command_events(stream, grammar, options)[0])
+    hours = len(stream) / SAMPLE_RATE / 3600
+    return {"hours": hours, "events": false, "per_hour": rate_per_hour(false, hours)}

@@ -11,7 +11,9 @@ import yaml
 from auricle.configs.errors import DataError
 from auricle.models.decoding.confidence import Evidence
 from auricle.models.decoding.templates import parse_network
+from auricle.models.decoding.word_network import FINAL, Jump
 from auricle.models.lexicon import normalise
+from auricle.pipelines import spoken_commands, synth
 from auricle.pipelines.command_report import command_text, draw_commands
 from auricle.pipelines.command_scores import LET_THROUGH, Found, halves, score, weigh
 from auricle.pipelines.command_trials import Trial, make_trials, read_trials
@@ -20,6 +22,7 @@ from auricle.pipelines.evaluate_commands import Laid, judge, search_cost, unders
 from auricle.pipelines.metrics import rate_per_hour
 from auricle.pipelines.recorded import read_recorded
 from auricle.pipelines.report import plain
+from auricle.pipelines.spoken_commands import draw_sentences, speak_trials
 
 GRAMMAR = """
 intents:
@@ -79,6 +82,40 @@ def test_a_manifest_is_read(tmp_path: Path) -> None:
         read_trials(read_recorded(tmp_path / "m.jsonl", tmp_path).clips, tmp_path / "g.yaml")
 
 
+def test_sentences_are_drawn_with_what_they_mean() -> None:
+    network = parse_network(GRAMMAR, "grammar")
+    drawn = draw_sentences(network, 10, np.random.default_rng(1))
+    assert sorted(one.text for one in drawn) == [
+        f"turn {way} the {area} light" for way in ("off", "on") for area in ("kitchen", "play room")
+    ]  # all there are
+    for one in drawn:
+        assert one.intent == "Light"
+        assert one.slots == {"area": 7 if "play" in one.text else "kitchen", "domain": "light"}
+    assert draw_sentences(network, 2, np.random.default_rng(1)) == drawn[:2]
+    going_on = network._replace(jumps=[*network.jumps, Jump(FINAL + 1, FINAL + 1, 0)] * 9)
+    assert {one.text for one in draw_sentences(going_on, 10, np.random.default_rng(1))} <= {
+        one.text for one in drawn
+    }
+
+
+def test_a_grammar_is_spoken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def speak(text: str, *_: Any) -> tuple[np.ndarray, str]:
+        return np.full(1600 * len(text), 0.1, np.float32), "voice"
+
+    monkeypatch.setattr(synth, "speak_text", speak)
+    monkeypatch.setattr(synth, "installed", lambda *_: ("flite",))
+    monkeypatch.setattr(spoken_commands, "installed", lambda: ("flite",))
+    (tmp_path / "g.yaml").write_text(GRAMMAR)
+    recordings, trials = speak_trials(tmp_path / "g.yaml", 3, tmp_path / "work")
+    assert len(trials.commands) == 3 and not trials.others
+    for trial in trials.commands:
+        meant = understand(parse_network(GRAMMAR, "grammar"), trial.clip.words)
+        assert meant is not None and dict(meant.slots) == trial.slots and trial.intent == "Light"
+        assert len(recordings.audio(trial.clip)) == 1600 * len(trial.clip.text)
+    with pytest.raises(DataError, match="cannot read the grammar"):
+        speak_trials(tmp_path / "none.yaml", 3, tmp_path / "work")
+
+
 def test_words_mean_what_the_grammar_says() -> None:
     network = parse_network(GRAMMAR, "grammar")
     meant = understand(network, ["turn", "off", "the", "play", "room", "light"])
@@ -127,13 +164,19 @@ def test_the_report_holds_the_figures(tmp_path: Path) -> None:
         "words": 6.0,
         "slots": 1.0,
     }
-    text = command_text(figures, made_up=True)
+    text = command_text(figures, "split")
     assert "| clean | 100.0 % |" in text  # one recording tells nothing of others
     assert "2 false commands, 4.0 [0.5, 14.4] an hour" in text
     assert "stand-in" in text
-    assert "stand-in" not in command_text(figures, made_up=False)
-    assert "Noise is recorded noise; " in command_text(figures, made_up=False)
-    assert "oise" not in command_text({**figures, "rows": rows[:1]}, made_up=False)  # there was none
+    assert "wrongly" not in text
+    assert "stand-in" not in command_text(figures, "recorded")
+    assert "Noise is recorded noise; " in command_text(figures, "recorded")
+    assert "oise" not in command_text({**figures, "rows": rows[:1]}, "recorded")  # there was none
+    wrong = judge([laid(16_000, area="kitchen")], [event(20_000, 30_000, area="garden", color="red")])
+    rows = [{"condition": name, **wrong, "cost": 0.03} for name in ("clean", "12 dB")]
+    text = command_text({**figures, "rows": rows, "outside": None}, "spoken")
+    assert "area: kitchen as garden (2), color: nothing as red (2)." in text
+    assert "Synthetic voices" in text and "false commands" not in text
     assert json.loads(json.dumps(plain(figures)))["rows"][0]["all_right"]["value"] == 1.0
     draw_commands(figures, tmp_path / "commands.png")
     assert (tmp_path / "commands.png").stat().st_size > 5000

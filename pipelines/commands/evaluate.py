@@ -101,7 +101,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="count false commands of each intent of the shipped grammar, instead of the stand-in (commands)",
     )
     decoded.add_argument("--manifest", type=Path, help="recordings of your own instead of a split's")
-    decoded.add_argument("--grammar", type=Path, help="the grammar of the recorded commands")
+    decoded.add_argument("--grammar", type=Path, help="the grammar of recorded or spoken commands")
+    decoded.add_argument(
+        "--spoken",
+        type=whole,
+        default=0,
+        metavar="N",
+        help="have synthetic voices say N sentences of --grammar: which words are mistaken? (commands)",
+    )
     parser.add_argument("--out", type=Path, help="folder for NAME-SPLIT.md, NAME-SPLIT.json and pictures")
 
 
@@ -126,6 +133,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--openings goes with `evaluate wake` only, without --manifest, --fit and --most")
     if args.promise and (str(args.models[0]) != "commands" or args.manifest):
         raise ConfigError("--promise goes with `evaluate commands` only, without --manifest")
+    if args.spoken and (str(args.models[0]) != "commands" or args.manifest or args.promise):
+        raise ConfigError("--spoken goes with `evaluate commands` only, without --manifest and --promise")
     if judge:
         judge(args)
     else:
@@ -141,7 +150,7 @@ def _open(args: argparse.Namespace) -> "Corpus":
 
 def _open_for_noise(args: argparse.Namespace) -> "Corpus | None":
     """The data folder; recordings of a user can be judged without one."""
-    if args.manifest and not args.data.is_dir():
+    if (args.manifest or args.spoken) and not args.data.is_dir():
         logger.warning("no data folder at %s: judged without added noise; name it with --data", args.data)
         return None
     return _open(args)
@@ -251,13 +260,22 @@ def _judge_commands(args: argparse.Namespace) -> None:
     from auricle.pipelines.command_trials import OTHERS, SETS, make_trials, read_trials
     from auricle.pipelines.evaluate_commands import evaluate_commands
     from auricle.pipelines.recorded import read_recorded
+    from auricle.pipelines.spoken_commands import speak_trials
 
-    if (args.manifest is None) != (args.grammar is None):
-        raise ConfigError("--manifest and --grammar belong together: give both, or none for the stand-in")
+    if (args.manifest is None and not args.spoken) != (args.grammar is None):
+        raise ConfigError(
+            "--grammar belongs to --manifest (recordings) or --spoken N (synthetic voices): give both, or "
+            "neither for the stand-in"
+        )
     if args.promise:
         _count_promised(args)
         return
-    if args.manifest:
+    source = "split"
+    if args.spoken:
+        source = "spoken"
+        recordings, trials = speak_trials(args.grammar, args.spoken, args.work)
+    elif args.manifest:
+        source = "recorded"
         recordings, clips = read_recorded(args.manifest, args.work)
         trials = read_trials(clips, args.grammar)
     else:
@@ -265,7 +283,7 @@ def _judge_commands(args: argparse.Namespace) -> None:
         trials = make_trials(recordings, SETS, OTHERS, args.split)
     found = evaluate_commands(recordings, trials, _noise(args), _options(args), most=args.most)
     figures = {"split": _judged(args), **found}
-    _report(args, "commands", command_text(figures, made_up=args.manifest is None), figures)
+    _report(args, "commands", command_text(figures, source), figures)
     if args.out:
         draw_commands(figures, args.out / f"commands-{_judged(args)}.png")
 
@@ -318,8 +336,9 @@ JUDGES: Mapping[str, Callable[[argparse.Namespace], None]] = {
 def _judged(args: argparse.Namespace) -> str:
     """What the figures are of, as reports and their files are called."""
     from auricle.pipelines.recorded import RECORDED
+    from auricle.pipelines.spoken_commands import SPOKEN
 
-    return RECORDED if args.manifest else str(args.split)
+    return RECORDED if args.manifest else SPOKEN if args.spoken else str(args.split)
 
 
 def _options(args: argparse.Namespace) -> list[str]:
