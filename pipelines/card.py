@@ -33,7 +33,7 @@ LOOKS = {
     "vad": "looked at once.",
     "acoustic": "looked at once.",
     "acoustic-lstm": "looked at once with these weights, and once with each of the seven before them.",
-    "acoustic-gru": "looked at once with these weights, and once with each of the four before them.",
+    "acoustic-gru": "looked at once with these weights, and once with each of the five before them.",
     "keyword": "looked at once.",
     "keyword-lstm": """\
 looked at once with these weights, and once with those before them (0.917 on the first line).""",
@@ -46,7 +46,7 @@ and the false alarms do not. With the weights before, the first line was 0.926."
 }
 SECOND_LOOKS = {
     "acoustic-lstm": "looked at once with these weights, and once with each of the four before them",
-    "acoustic-gru": "looked at once with these weights, and once with each of the three before them",
+    "acoustic-gru": "looked at once with these weights, and once with each of the four before them",
 }
 AGAIN = """
 Intervals are by the spread between speakers. What is in noise was looked at once more when it turned out that

@@ -9,6 +9,7 @@ from auricle.pipelines.metrics import Interval
 from auricle.pipelines.report import percent
 
 MOST_MISTAKES = 10
+"""Of slots, and of sentences in each condition, that a report lists; the JSON has all of them."""
 SOURCES = {
     "split": "The commands are a stand-in: recorded sentences, each a template of its own in which up to six "
     "words are slots with twenty values. ",
@@ -48,8 +49,9 @@ def command_text(figures: Mapping[str, Any], source: str) -> str:
         f"{noise if len(figures['rows']) > 1 else ''}95 % intervals. Options: "
         f"{' '.join(figures['options']) or 'none'}.\n\n"
         + "\n".join("| " + " | ".join(line) + " |" for line in lines)
-        + f"\n\n{_mistakes(figures['rows'])}{_outside(figures['outside'])}"
-        f"The graph has {graph['states']} states, was compiled in {graph['compile_s']:.2f} s, and its search "
+        + f"\n\n{_mistakes(figures['rows'])}{'' if source == 'split' else _wrong(figures['rows'])}"
+        + _outside(figures["outside"])
+        + f"The graph has {graph['states']} states, was compiled in {graph['compile_s']:.2f} s, and its search "
         f"takes {graph['frame_ms']:.3f} ms of processor time for each output of the model. The delay counts "
         "from the end of speech to the event; the cost is the processor time of the whole stream for each "
         "second of audio.\n"
@@ -69,6 +71,19 @@ def _mistakes(rows: Sequence[Mapping[str, Any]]) -> str:
         for (name, said, heard), count in found.most_common(MOST_MISTAKES)
     ]
     return f"Slots that were most often heard wrongly where the intent was right: {', '.join(listed)}.\n\n"
+
+
+def _wrong(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What was said, and what was heard instead."""
+    parts = []
+    for row in rows:
+        listed = [f'"{said}" as ' + (f'"{heard}"' if heard else "nothing") for said, heard in row["wrong"]]
+        more = f", and {len(listed) - MOST_MISTAKES} more" if len(listed) > MOST_MISTAKES else ""
+        if listed:
+            parts.append(
+                f"Not understood, {row['condition']}: {', '.join(listed[:MOST_MISTAKES])}{more}.\n\n"
+            )
+    return "".join(parts)
 
 
 def _outside(found: Mapping[str, Any] | None) -> str:

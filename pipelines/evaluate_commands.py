@@ -69,10 +69,13 @@ def judge(laid: Sequence[Laid], events: Sequence[Event]) -> dict[str, Any]:
         owned[max(0, place)].append(event)
     right, intents, heard, delays = [], [], [], []
     mistakes: Counter[tuple[str, str, str]] = Counter()
+    wrong = []
     for one, own in zip(laid, owned, strict=True):
         heard.append(bool(own))
         intents.append(len(own) == 1 and own[0]["data"]["intent"] == one.trial.intent)
         right.append(intents[-1] and own[0]["data"]["slots"] == dict(one.trial.slots))
+        if not right[-1]:
+            wrong.append([" ".join(one.trial.clip.words), "; ".join(event["data"]["text"] for event in own)])
         if intents[-1]:
             mistakes.update(wrong_slots(one.trial.slots, own[0]["data"]["slots"]))
             delays.append((own[0]["sample"] - one.speech_end) / SAMPLE_RATE)
@@ -85,6 +88,7 @@ def judge(laid: Sequence[Laid], events: Sequence[Event]) -> dict[str, Any]:
         "delay_p50_s": float(np.median(delays)) if delays else None,
         "delay_p95_s": float(np.percentile(delays, 95)) if delays else None,
         "mistakes": [[*mistake, count] for mistake, count in mistakes.most_common()],
+        "wrong": wrong,
     }
 
 

@@ -126,12 +126,13 @@ def test_words_mean_what_the_grammar_says() -> None:
 
 
 def laid(start: int, **slots: str) -> Laid:
-    clip = Clip(str(start), "talk", "dev", "x", 0, 100)
+    clip = Clip(str(start), "talk", "dev", "x", 0, 100, text=" ".join(slots.values()))
     return Laid(Trial(clip, "Light", slots), start, start + 8000, start + 6000)
 
 
 def event(end: int, decided: int, intent: str = "Light", **slots: str) -> dict[str, Any]:
-    return {"sample": decided, "data": {"end_sample": end, "intent": intent, "slots": slots}}
+    text = " ".join(slots.values())
+    return {"sample": decided, "data": {"end_sample": end, "intent": intent, "slots": slots, "text": text}}
 
 
 def test_only_the_one_event_with_all_slots_is_right() -> None:
@@ -176,6 +177,7 @@ def test_the_report_holds_the_figures(tmp_path: Path) -> None:
     rows = [{"condition": name, **wrong, "cost": 0.03} for name in ("clean", "12 dB")]
     text = command_text({**figures, "rows": rows, "outside": None}, "spoken")
     assert "area: kitchen as garden (2), color: nothing as red (2)." in text
+    assert 'Not understood, 12 dB: "kitchen" as "garden red".' in text
     assert "Synthetic voices" in text and "false commands" not in text
     assert json.loads(json.dumps(plain(figures)))["rows"][0]["all_right"]["value"] == 1.0
     draw_commands(figures, tmp_path / "commands.png")
