@@ -52,9 +52,9 @@ def command_text(figures: Mapping[str, Any], source: str) -> str:
         + f"\n\n{_mistakes(figures['rows'])}{'' if source == 'split' else _wrong(figures['rows'])}"
         + _outside(figures["outside"])
         + f"The graph has {graph['states']} states, was compiled in {graph['compile_s']:.2f} s, and its "
-        f"search takes {graph['frame_ms']:.3f} ms of processor time for each output of the model. The delay counts "
-        "from the end of speech to the event; the cost is the processor time of the whole stream for each "
-        "second of audio.\n"
+        f"search takes {graph['frame_ms']:.3f} ms of processor time for each output of the model. The delay "
+        "counts from the end of speech to the event; the cost is the processor time of the whole stream for "
+        "each second of audio.\n"
     )
 
 
