@@ -30,6 +30,7 @@ kind, or what the daemon makes of phones: wake, commands, transcripts.
   auricle evaluate wake --openings 150 --alone              many phrases, each said once: how sentences begin
   auricle evaluate commands --most 40 --set acoustic.model=my.safetensors
   auricle evaluate commands --promise                       are false commands as rare as was asked for?
+  auricle evaluate commands --grammar my.yaml --spoken 50   synthetic voices say sentences of your grammar
   auricle evaluate transcripts --split eval --out runs/figures
 
   auricle evaluate wake --manifest mine.jsonl --out runs/figures                 recordings of your own
