@@ -276,7 +276,10 @@ def test_durations_and_counts_are_read() -> None:
         ("evaluate commands --promise --manifest x", "--promise goes with `evaluate commands` only"),
         ("evaluate wake --spoken 5 --grammar x", "--spoken goes with `evaluate commands` only"),
         ("evaluate commands --spoken 5", "--grammar belongs to --manifest"),
-        ("evaluate commands --spoken 5 --grammar nope.yaml", "cannot read the grammar nope.yaml"),
+        (
+            "evaluate commands --spoken 5 --grammar nope.yaml",
+            "expected a YAML file or one of the shipped grammars coffee",
+        ),
         ("say-it !!!", "nothing to say in '!!!'"),
         ("say-it --set acoustic.lexicon=nope.txt hey", "no lexicon nope.txt"),
         ("stream nothing.wav --grammar .", "commands.grammar: got the folder '.'"),

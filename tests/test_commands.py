@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 from tone_engine import ACOUSTIC, RATE, ToneEngine, hush, speak
 
 from auricle.configs.errors import AuricleError, ConfigError, ModelError
-from auricle.configs.grammars import find_grammar
+from auricle.configs.grammars import find_grammar, shipped_grammars
 from auricle.configs.loader import load
 from auricle.configs.settings import CommandSettings, Settings
 from auricle.daemon import event_data, watched
@@ -27,6 +27,7 @@ from auricle.daemon.offline import stream_blocks
 from auricle.daemon.selftest import same_event
 from auricle.daemon.service import Daemon
 from auricle.daemon.stream import Shared
+from auricle.models.decoding.graph import compile_text
 from auricle.models.engine import ModelInfo
 from auricle.models.lexicon import Lexicon
 
@@ -292,8 +293,14 @@ def test_a_running_daemon_looks_at_its_grammar_and_tells_what_is_wrong(
     assert str(grammar) in error.data["message"]
 
 
+def test_shipped_grammars_can_be_searched_for() -> None:
+    assert set(shipped_grammars()) == {"coffee", "commands"}
+    for path in shipped_grammars().values():
+        assert len(compile_text(path.read_text()).labels) > 500
+
+
 def test_mistakes_in_the_settings_are_named(engine: ToneEngine, grammar: Path) -> None:
-    with pytest.raises(ConfigError, match="shipped grammars commands"):
+    with pytest.raises(ConfigError, match="shipped grammars coffee, commands"):
         find_grammar("comands")
     assert find_grammar("commands").name == "commands.yaml"
     with pytest.raises(ConfigError, match=r"expected vad\.enabled = true"):

@@ -257,6 +257,7 @@ def _ways(phrases: Sequence[str], settings: "Settings") -> "Ways":
 def _judge_commands(args: argparse.Namespace) -> None:
     """Judges what `auricle stream --grammar` reports."""
     from auricle.configs.errors import ConfigError
+    from auricle.configs.grammars import find_grammar
     from auricle.pipelines.command_report import command_text, draw_commands
     from auricle.pipelines.command_trials import OTHERS, SETS, make_trials, read_trials
     from auricle.pipelines.evaluate_commands import evaluate_commands
@@ -274,7 +275,7 @@ def _judge_commands(args: argparse.Namespace) -> None:
     source = "split"
     if args.spoken:
         source = "spoken"
-        recordings, trials = speak_trials(args.grammar, args.spoken, args.work)
+        recordings, trials = speak_trials(find_grammar(str(args.grammar)), args.spoken, args.work)
     elif args.manifest:
         source = "recorded"
         recordings, clips = read_recorded(args.manifest, args.work)
