@@ -46,7 +46,7 @@ def _packed(weight: Tensor, bias: Tensor) -> Callable[[Tensor], Tensor]:
     """A product with float16 weights.
 
     By torch's older functions: what they compute is that of `torch.ops.quantized.linear_dynamic_fp16`, to the
-    last bit, but that takes a quarter more time, since its weights are an object which each call looks into.
+    last bit, but that takes a third more time, since its weights are an object which each call looks into.
     Torch tells once that they may go; where they have, weights are float32.
     """
     with warnings.catch_warnings():

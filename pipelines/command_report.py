@@ -6,23 +6,27 @@ from pathlib import Path
 from typing import Any
 
 from auricle.pipelines.metrics import Interval
+from auricle.pipelines.recorded import RECORDED
 from auricle.pipelines.report import percent
+from auricle.pipelines.spoken_commands import SPOKEN
 
 MOST_MISTAKES = 10
 """Of slots, and of sentences in each condition, that a report lists; the JSON has all of them."""
-SOURCES = {
-    "split": "The commands are a stand-in: recorded sentences, each a template of its own in which up to six "
-    "words are slots with twenty values. ",
-    "recorded": "",
-    "spoken": "Synthetic voices say sentences drawn from the grammar: they compare grammars, and words of "
-    "one; people are heard otherwise. ",
+STAND_IN = (
+    "The commands are a stand-in: recorded sentences, each a template of its own in which up to six words "
+    "are slots with twenty values. "
+)
+OWN = {
+    RECORDED: "",
+    SPOKEN: "Synthetic voices say sentences drawn from the grammar: they compare grammars, and words of one; "
+    "people are heard otherwise. ",
 }
-"""Where commands come from, and what a report says of it."""
+"""What a report says of commands that are no split's."""
 
 
-def command_text(figures: Mapping[str, Any], source: str) -> str:
-    """The figures as Markdown, of commands from one of `SOURCES`."""
-    graph = figures["graph"]
+def command_text(figures: Mapping[str, Any]) -> str:
+    """The figures as Markdown."""
+    graph, is_own = figures["graph"], figures["split"] in OWN
     with_peer = any("pocketsphinx" in row for row in figures["rows"])
     header = [
         "condition",
@@ -42,14 +46,15 @@ def command_text(figures: Mapping[str, Any], source: str) -> str:
         if peer := row.get("pocketsphinx"):
             line += [_percent(peer["all_right"]), f"{100 * peer['cost']:.1f} %"]
         lines.append(line)
-    noise = f"Noise is recorded noise{' of the same split' if source == 'split' else ''}; "
+    noise = f"Noise is recorded noise{'' if is_own else ' of the same split'}; "
     return (
         f"Commands in a stream, {figures['split']}: {figures['rows'][0]['commands']} recordings of "
-        f"{figures['words']:.1f} words and {figures['slots']:.1f} slots on average. {SOURCES[source]}"
+        f"{figures['words']:.1f} words and {figures['slots']:.1f} slots on average. "
+        f"{OWN.get(figures['split'], STAND_IN)}"
         f"{noise if len(figures['rows']) > 1 else ''}95 % intervals. Options: "
         f"{' '.join(figures['options']) or 'none'}.\n\n"
         + "\n".join("| " + " | ".join(line) + " |" for line in lines)
-        + f"\n\n{_mistakes(figures['rows'])}{'' if source == 'split' else _wrong(figures['rows'])}"
+        + f"\n\n{_mistakes(figures['rows'])}{_wrong(figures['rows']) if is_own else ''}"
         + _outside(figures["outside"])
         + f"The graph has {graph['states']} states, was compiled in {graph['compile_s']:.2f} s, and its "
         f"search takes {graph['frame_ms']:.3f} ms of processor time for each output of the model. The delay "

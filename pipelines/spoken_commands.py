@@ -7,15 +7,15 @@ seed give the same recordings, which are kept.
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from auricle.configs.errors import DataError
 from auricle.models.decoding.templates import parse_network
-from auricle.models.decoding.word_network import FINAL, START, Jump, Scalar, WordArc, WordNetwork
+from auricle.models.decoding.word_network import FINAL, START, Jump, WordArc, WordNetwork
 from auricle.pipelines.command_trials import Trial, Trials, read_grammar
 from auricle.pipelines.corpus import Corpus, read_manifest
+from auricle.pipelines.evaluate_commands import understand
 from auricle.pipelines.synth import Request, installed, synthesise_set
 
 SPOKEN = "spoken"
@@ -26,46 +26,33 @@ MOST_STEPS = 400
 """A way through the grammar that is longer goes round in a circle."""
 
 
-class Drawn(NamedTuple):
-    """A sentence of a grammar, and what it means."""
-
-    text: str
-    intent: str
-    slots: Mapping[str, Scalar]
-
-
-def draw_sentences(network: WordNetwork, count: int, rng: np.random.Generator) -> list[Drawn]:
+def draw_sentences(network: WordNetwork, count: int, rng: np.random.Generator) -> list[str]:
     """Draws sentences, none twice; as many as were found, if the grammar has fewer."""
     ways: dict[int, list[WordArc | Jump]] = {}
     for arc in network.words:
         ways.setdefault(arc.source, []).append(arc)
     for jump in network.jumps:
         ways.setdefault(jump.source, []).append(jump)
-    found: dict[str, Drawn] = {}
+    found: dict[str, None] = {}
     for _ in range(TRIES * count):
         if len(found) == count:
             break
-        if (drawn := _draw(network, ways, rng)) is not None:
-            found.setdefault(drawn.text, drawn)
-    return list(found.values())
+        if words := _draw(ways, rng):
+            found.setdefault(" ".join(words))
+    return list(found)
 
 
-def _draw(
-    network: WordNetwork, ways: Mapping[int, list[WordArc | Jump]], rng: np.random.Generator
-) -> Drawn | None:
-    """Goes from the start to the end, each way on as likely as any other; None if that takes for ever."""
-    place, words, intent, slots = START, list[str](), "", dict[str, Scalar]()
+def _draw(ways: Mapping[int, list[WordArc | Jump]], rng: np.random.Generator) -> list[str]:
+    """Goes from the start to the end, each way on as likely as any other; no words if that takes for ever."""
+    place, words = START, list[str]()
     for _ in range(MOST_STEPS):
         way = ways[place][int(rng.integers(len(ways[place])))]
         if isinstance(way, WordArc):
             words.append(way.word)
-        tag = network.tags[way.tag]
-        intent = intent or tag.intent
-        slots.update(tag.slots)
         place = way.target
         if place == FINAL:
-            return Drawn(" ".join(words), intent, slots)
-    return None
+            return words
+    return []
 
 
 def speak_trials(grammar: Path, count: int, work: Path, seed: int = 1) -> tuple[Corpus, Trials]:
@@ -85,15 +72,15 @@ def speak_trials(grammar: Path, count: int, work: Path, seed: int = 1) -> tuple[
         ConfigError: something is wrong with the grammar.
     """
     text = read_grammar(grammar)
-    sentences = draw_sentences(parse_network(text, str(grammar)), count, np.random.default_rng(seed))
+    network = parse_network(text, str(grammar))
+    sentences = draw_sentences(network, count, np.random.default_rng(seed))
     if not sentences:
         raise DataError(f"no sentence could be drawn from {grammar}")
-    meant = {sentence.text: sentence for sentence in sentences}
-    request = Request(tuple(meant), takes=1, seed=seed)
+    request = Request(tuple(sentences), takes=1, seed=seed)
     own = hashlib.sha256(repr((request, installed())).encode()).hexdigest()[:12]
     folder = work / SPOKEN / own
     synthesise_set(request, folder)
     clips = read_manifest(folder / "train.jsonl", SPOKEN, SPOKEN)
-    said = [(clip, meant[" ".join(clip.words)]) for clip in clips]
-    commands = [Trial(clip, sentence.intent, sentence.slots) for clip, sentence in said]
+    meant = [(clip, understand(network, clip.words)) for clip in clips]
+    commands = [Trial(clip, tag.intent, dict(tag.slots)) for clip, tag in meant if tag]
     return Corpus(folder.parent, folder / "decoded"), Trials(text, commands, [])

@@ -272,20 +272,17 @@ def _judge_commands(args: argparse.Namespace) -> None:
     if args.promise:
         _count_promised(args)
         return
-    source = "split"
     if args.spoken:
-        source = "spoken"
         recordings, trials = speak_trials(find_grammar(str(args.grammar)), args.spoken, args.work)
     elif args.manifest:
-        source = "recorded"
         recordings, clips = read_recorded(args.manifest, args.work)
-        trials = read_trials(clips, args.grammar)
+        trials = read_trials(clips, find_grammar(str(args.grammar)))
     else:
         recordings = _open(args)
         trials = make_trials(recordings, SETS, OTHERS, args.split)
     found = evaluate_commands(recordings, trials, _noise(args), _options(args), most=args.most)
     figures = {"split": _judged(args), **found}
-    _report(args, "commands", command_text(figures, source), figures)
+    _report(args, "commands", command_text(figures), figures)
     if args.out:
         draw_commands(figures, args.out / f"commands-{_judged(args)}.png")
 
