@@ -18,6 +18,7 @@ from auricle.daemon.offline import stream_blocks
 from auricle.daemon.stream import Shared
 from auricle.models.checkpoint import load_model
 from auricle.models.decoding import talk
+from auricle.models.decoding.background import Expected, fit_scores
 from auricle.models.decoding.confidence import NOISE_CONTRAST, Evidence, logit
 from auricle.models.decoding.graph import CommandGraph, compile_text
 from auricle.models.decoding.search import SearchConfig
@@ -102,6 +103,20 @@ def test_a_correction_counts_as_more_false_commands(heard: Talk) -> None:
     corrected = Talk(heard.codes, heard.ends, replace(heard.info, correction=3.0))
     one, three = (CountedScale(found.tail(graph, CONFIG)) for found in (heard, corrected))
     assert three.rate(0.0) == pytest.approx(3 * one.rate(0.0))
+
+
+def test_a_threshold_depends_less_on_the_chance_of_a_few_scores_when_a_scale_is_expected() -> None:
+    rng, thresholds = np.random.default_rng(3), []
+    for _ in range(60):
+        ordered = -np.sort(-rng.exponential(1.8, 800).astype(np.float32))
+        tails = [
+            fit_scores(ordered, 0.8, 1.0, talk.TAIL_EVENTS, talk.DOUBTFUL_EVENTS, expected=expected)
+            for expected in (Expected(0.0), talk.EXPECTED)
+        ]
+        thresholds.append([tail.score_at(0.5) for tail in tails])
+    spread, right = np.std(thresholds, 0), 1.8 * np.log(800 / (0.5 * 0.8))
+    assert spread[1] < 0.8 * spread[0]
+    assert abs(np.mean(thresholds, 0)[1] - right) < 0.3
 
 
 def test_utterances_come_out_as_they_were_heard(heard: Talk) -> None:

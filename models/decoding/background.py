@@ -250,12 +250,29 @@ def fit_windows(highest: Array, info: BackgroundInfo, events: int = TAIL_EVENTS)
     return tail._replace(best=BEST_AGAINST_WORDS if info.words else BEST_SCORE)
 
 
-def fit_scores(ordered: Array, hours: float, correction: float, events: int, doubtful: int) -> Tail:
+class Expected(NamedTuple):
+    """The scale that a tail is expected to have before anything is heard."""
+
+    scale: float
+    events: int = 0
+    """It counts like so many scores."""
+
+
+def fit_scores(
+    ordered: Array,
+    hours: float,
+    correction: float,
+    events: int,
+    doubtful: int,
+    *,
+    expected: Expected = Expected(0.0),  # noqa: B008 (a tuple)
+) -> Tail:
     """As `fit_tail`, from the scores, falling, that were found in so many hours; the first are doubtful."""
     count = min(events, len(ordered) - 1)
     pivot = float(ordered[count])
     # The likeliest scale of an exponential tail whose highest values are only known to be that high.
     doubtful = min(doubtful, count - 1)
     excess = ordered[doubtful:count] - pivot
-    scale = max(0.05, float(excess.sum() + doubtful * excess[0]) / len(excess))
+    away = float(excess.sum() + doubtful * excess[0]) + expected.events * expected.scale
+    scale = max(0.05, away / (len(excess) + expected.events))
     return Tail(ordered, hours, pivot, scale, events / hours * correction, events)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from auricle.configs.errors import ModelError
 from auricle.models.decoding import confidence, search
-from auricle.models.decoding.background import Codes, Tail, fit_scores, read_codes, write_codes
+from auricle.models.decoding.background import Codes, Expected, Tail, fit_scores, read_codes, write_codes
 from auricle.models.decoding.graph import CommandGraph, store_arrays
 from auricle.models.decoding.search import SearchConfig
 
@@ -32,7 +32,7 @@ SUFFIX = ".talk.xz"
 SUFFIX_OF_SECOND = ".second.talk.xz"
 """And what its second pass did as `STEM.second.talk.xz`."""
 FORMAT = "auricle.talk/1"
-VERSION = 3
+VERSION = 4
 """Of how talk is searched; to be raised with every change of the search or of its scores."""
 STEP = 0.5
 """Log-probabilities are stored in these steps below the best label of their frame."""
@@ -42,6 +42,9 @@ TAIL_EVENTS = 15
 """The tail is fitted to so many of the highest scores."""
 DOUBTFUL_EVENTS = 3
 """So many of these may be commands, truly said in passing: of them it only counts that they are high."""
+EXPECTED = Expected(scale=1.8, events=8)
+"""Few scores tell a scale badly: in halves of the talk thresholds differed by 1.9 logits. So what the tails
+of twelve grammars have on average counts beside them."""
 FEWEST = 2
 """Utterances that a tail can be fitted to."""
 NOTHING_FOUND = -99.0
@@ -96,8 +99,9 @@ class Talk:
         """
         utterances = shown(self.utterances(), len(self.ends))
         found = np.array([best_logit(rows, graph, config) for rows in utterances], np.float32)
+        hours, correction = self.info.hours, self.info.correction
         return fit_scores(
-            -np.sort(-found), self.info.hours, self.info.correction, TAIL_EVENTS, DOUBTFUL_EVENTS
+            -np.sort(-found), hours, correction, TAIL_EVENTS, DOUBTFUL_EVENTS, expected=EXPECTED
         )
 
     def save(self, path: Path) -> None:
