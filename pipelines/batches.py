@@ -15,7 +15,7 @@ from auricle.pipelines.augment import Augmenter, generator, mask_features, warp_
 from auricle.pipelines.corpus import SAMPLE_RATE, Corpus
 from auricle.pipelines.recipe import Recipe
 from auricle.pipelines.rooms import make_microphones, make_rooms
-from auricle.pipelines.streams import Planner, StreamBatcher
+from auricle.pipelines.streams import Planner, Segment, StreamBatcher
 from auricle.pipelines.targets import HOP_SAMPLES, Floats
 
 
@@ -68,8 +68,13 @@ class AudioMaker:
         self.hops = round(training.segment_s * 100) // recipe.network.stride_frames
         self.hops *= recipe.network.stride_frames
         delay = recipe.lookahead_frames * recipe.network.stride_frames
+        self.views = recipe.stream_views
         self.speech = StreamBatcher(
-            planner, streams=training.streams, hops=self.hops, seed=training.seed, delay_hops=delay
+            planner,
+            streams=training.streams // self.views,
+            hops=self.hops,
+            seed=training.seed,
+            delay_hops=delay,
         )
         quiet_streams = -(-training.streams // training.noise_share)
         self.noise = StreamBatcher(noise, streams=quiet_streams, hops=self.hops, seed=training.seed + 1)
@@ -85,7 +90,7 @@ class AudioMaker:
     def next(self, step: int) -> Batch:
         """Returns the next segment of all streams; targets `(B, J)` of the output frames."""
         augment, seed = self.recipe.augment, self.recipe.training.seed
-        segment = self.speech.next()
+        segment = Segment(*(part.repeat_interleave(self.views, 0) for part in self.speech.next()))
         noise = self.noise.next().samples.repeat(self.recipe.training.noise_share, 1)[: len(segment.samples)]
         audio, self.augment_state = self.augmenter(segment.samples, noise, self.augment_state, step)
         features, self.frontend_state = self.frontend(audio, self.frontend_state)
@@ -113,4 +118,4 @@ class AudioMaker:
 
     def hours_heard(self, steps: int) -> float:
         """Hours of audio in so many steps."""
-        return steps * len(self.speech.streams) * self.hops * HOP_SAMPLES / SAMPLE_RATE / 3600
+        return steps * self.recipe.training.streams * self.hops * HOP_SAMPLES / SAMPLE_RATE / 3600

@@ -86,8 +86,12 @@ def consistency(log_probs: Tensor, targets: PhoneTargets) -> Tensor:
     The rows come in pairs, an utterance heard twice; each is drawn to what is said of the other
     (Kullback-Leibler divergence in both directions; CR-CTC: Yao and others, 2024).
     """
-    other = torch.stack([log_probs[1::2], log_probs[::2]], 1).flatten(0, 1).detach()
-    return _divergence(other, log_probs, targets)
+    return _divergence(other_view(log_probs), log_probs, targets)
+
+
+def other_view(rows: Tensor) -> Tensor:
+    """For each row that of the other of its pair, `(B, ...)`, as it is: no gradient runs through it."""
+    return torch.stack([rows[1::2], rows[::2]], 1).flatten(0, 1).detach()
 
 
 def _divergence(wanted: Tensor, log_probs: Tensor, targets: PhoneTargets) -> Tensor:

@@ -1,14 +1,13 @@
 """Words inside sentences of the train split, with the times that `mining` found."""
 
-import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from auricle.configs.whole import written_whole
 from auricle.pipelines.targets import HOP_SAMPLES, Word
 
-PATH = Path(__file__).parent / "recipes" / "word_times.jsonl"
-WORD_HOPS = (30, 2)
-"""A word is taken to lie from so many hops before the moment of highest posterior to so many after it."""
+PATH = Path(__file__).parent / "recipes" / "word_times.tsv"
 
 
 class Found(NamedTuple):
@@ -17,17 +16,24 @@ class Found(NamedTuple):
     set: str
     id: str
     word: str
-    sample: int
-    """Where in the clip the model was most sure of it."""
-    score: float
+    start: int
+    """First sample in the clip."""
+    end: int
+    """Sample behind it."""
 
     @property
     def place(self) -> Word:
-        """About where the word lies, in hops."""
-        hop = self.sample // HOP_SAMPLES
-        return Word(max(0, hop - WORD_HOPS[0]), hop + WORD_HOPS[1])
+        """Where the word lies, in hops."""
+        return Word(self.start // HOP_SAMPLES, -(-self.end // HOP_SAMPLES))
 
 
 def read_found(path: Path = PATH) -> list[Found]:
-    """Reads the list that `mine` wrote."""
-    return [Found(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    """Reads the list that `mining` wrote: set, id, word, first sample and the one behind it, between tabs."""
+    lines = (line.split("\t") for line in path.read_text(encoding="utf-8").splitlines())
+    return [Found(name, clip, word, int(start), int(end)) for name, clip, word, start, end in lines]
+
+
+def write_found(found: Iterable[Found], path: Path = PATH) -> None:
+    """Writes such a list, whole or not at all."""
+    with written_whole(path) as partial:
+        partial.write_text("".join("\t".join(map(str, one)) + "\n" for one in found), encoding="utf-8")

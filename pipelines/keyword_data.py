@@ -107,6 +107,9 @@ class KeywordData:
     """Against the level of a stream. Recordings of people on their own machines differ by 40 dB and more."""
     far_high_db: float = 10.0
     rule: WordRule = field(default_factory=WordRule)
+    consistency_weight: float = 0.0
+    """Above 0: of the streams every two are one, in other rooms and other noise, and what is said of the two
+    is drawn together with this weight."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +203,7 @@ class WordPlanner:
         }
         for entry in found:
             if clip := clips.get((entry.set, entry.id)):
-                label = LABELS.index(entry.word)
+                label = LABELS.index(entry.word) if entry.word in KEYWORDS else UNKNOWN_INDEX
                 self.by_label[label].append(WordClip(clip, label, entry.place, self.data.fluent_share))
 
     @staticmethod

@@ -94,6 +94,11 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Checks what concerns more than one table."""
+        if self.training.streams % self.stream_views:
+            raise ConfigError(
+                f"keyword.consistency_weight: of training.streams every two are one, {self.training.streams} "
+                "is odd"
+            )
         if not self.acoustic.second_layers:
             if self.training.start.endswith(SECOND_SUFFIX):
                 raise ConfigError(
@@ -108,6 +113,11 @@ class Recipe:
             )
         if self.acoustic.units != "phone":
             raise ConfigError('acoustic.second_layers goes with acoustic.units = "phone" only')
+
+    @property
+    def stream_views(self) -> int:
+        """How often a batch holds each stream."""
+        return 2 if self.task == "keyword" and self.keyword.consistency_weight else 1
 
 
 def load_recipe(task: str, settings: Sequence[str] = (), path: Path | None = None) -> Recipe:

@@ -15,6 +15,7 @@ from auricle.models.frontend import LogMel
 from auricle.models.network import Network, NetworkConfig
 from auricle.pipelines.batches import AudioMaker, BatchMaker, recipe_rooms
 from auricle.pipelines.corpus import Clip, Corpus
+from auricle.pipelines.criteria import other_view
 from auricle.pipelines.dev import KeywordDev, VadDev
 from auricle.pipelines.keyword_data import WordPlanner
 from auricle.pipelines.recipe import Recipe
@@ -105,7 +106,10 @@ class KeywordTask(StreamTask):
         self.dev = KeywordDev(WordPlanner(corpus, recipe.keyword, "dev"), recipe, frontend)
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy; where two classes are right, their probabilities count together."""
+        """Cross-entropy; where two classes are right, their probabilities count together.
+
+        To it is added how far what is said of two views of a stream lies apart, where each is heard twice.
+        """
         log_probs = logits.log_softmax(-1)
         silence = log_probs[..., SILENCE_INDEX]
         early = targets < BACKGROUND
@@ -117,7 +121,11 @@ class KeywordTask(StreamTask):
         weight = torch.where(early, self.data.early_weight, weight)
         weight = torch.where(targets == SILENCE_INDEX, self.data.silence_weight, weight)
         weight = torch.where(targets == BACKGROUND, self.data.background_weight, weight)
-        return -(gain * weight).sum() / weight.sum().clamp(min=1.0)
+        loss = -(gain * weight).sum() / weight.sum().clamp(min=1.0)
+        if self.data.consistency_weight:
+            other = other_view(log_probs)
+            loss = loss + self.data.consistency_weight * (other.exp() * (other - log_probs)).sum(-1).mean()
+        return loss
 
     def evaluate(self, network: Network) -> dict[str, float]:
         """Accuracy on words in streams, false alarms on sentences."""

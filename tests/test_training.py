@@ -13,6 +13,7 @@ from made_up import SMALL, VAD, make_data, write
 
 from auricle.configs.errors import ConfigError, DataError
 from auricle.models.checkpoint import load_model
+from auricle.models.frontend import LogMel
 from auricle.pipelines import dev, keyword_data
 from auricle.pipelines.corpus import Corpus
 from auricle.pipelines.curves import RunLog
@@ -268,3 +269,30 @@ def test_either_of_two_classes_may_be_right() -> None:
     assert wrong(BACKGROUND) == [False, False, True, True]
     assert wrong(NOT_YET + 5) == [False, True, False, True]
     assert task.loss(sure, torch.full((1, 4), IGNORE)) == 0
+
+
+def test_two_views_of_a_stream_say_the_same_and_sound_different(data: Path, tmp_path: Path) -> None:
+    settings = [*keyword_settings(), "keyword.synthetic=false", "keyword.consistency_weight=0.5"]
+    settings.append("training.streams=4")
+    recipe = load_recipe("keyword", [*settings, "augment.noise_part=1.0"])
+    corpus = Corpus(data, tmp_path)
+    task = KeywordTask(corpus, recipe, LogMel(recipe.frontend))
+    batch = task.batches(recipe, corpus, torch.device("cpu"), 0).next(0)
+    assert torch.equal(batch.targets[::2], batch.targets[1::2])
+    assert not torch.equal(batch.targets[0], batch.targets[2])
+    assert all((one - other).abs().mean() > 0.1 for one, other in batch.features.unflatten(0, (2, 2)))
+    with pytest.raises(ConfigError, match="5 is odd"):
+        load_recipe("keyword", [*settings[:-1], "training.streams=5"])
+
+
+def test_what_is_said_of_two_views_is_drawn_together() -> None:
+    task = KeywordTask.__new__(KeywordTask)
+    logits, unjudged = torch.randn(4, 6, len(LABELS)), torch.full((4, 6), IGNORE)
+    task.data = KeywordData(consistency_weight=0.5)
+    assert task.loss(logits.repeat_interleave(2, 0), unjudged.repeat(2, 1)) == pytest.approx(0, abs=1e-6)
+    logits.requires_grad_()
+    task.loss(logits, unjudged).backward()
+    gradient = logits.grad
+    assert gradient is not None
+    nearer = logits.detach() - gradient
+    assert 0 < task.loss(nearer, unjudged) < task.loss(logits, unjudged)
