@@ -224,6 +224,12 @@ class TranscriptSettings(Section):
         le=100,
         description="Hypotheses so much worse than the best are dropped (natural logarithm).",
     )
+    partial_beam: float = Field(
+        default=10.0,
+        gt=0,
+        le=100,
+        description="Instead of beam while the utterance goes on, where a second pass has the last word.",
+    )
     hypotheses: int = Field(
         default=500, ge=1, le=100_000, description="Hypotheses kept at most; more costs more time."
     )

@@ -32,6 +32,8 @@ class TranscriptState(NamedTuple):
 
     search: "BeamState"
     partials: Partials = Partials()
+    has_last_word: bool = False
+    """Whether this is the second search, of which the final transcript is made."""
 
 
 class TranscriptDecoder:
@@ -42,6 +44,7 @@ class TranscriptDecoder:
         model: "ModelInfo",
         settings: TranscriptSettings,
         transcriber: "Transcriber",
+        first: "Transcriber | None" = None,
     ) -> None:
         """Takes the model whose posteriors it will see, and the search.
 
@@ -49,12 +52,14 @@ class TranscriptDecoder:
             model: an acoustic model.
             settings: of transcripts.
             transcriber: the search.
+            first: the search while an utterance goes on, where another one has the last word.
 
         Raises:
             ModelError: `model` is no acoustic model.
         """
         check_phones(model)
         self._model, self._settings, self._transcriber = model, settings, transcriber
+        self._first = first or transcriber
         self._partial_samples = samples(settings.partial_ms)
         self._commit_frames = -(-samples(settings.commit_ms) // model.frame_samples)
 
@@ -69,7 +74,8 @@ class TranscriptDecoder:
 
     def step(self, posterior: Array, state: TranscriptState) -> TranscriptState:
         """Takes one frame `(V,)`."""
-        return state._replace(search=self._transcriber.step(posterior, state.search))
+        transcriber = self._transcriber if state.has_last_word else self._first
+        return state._replace(search=transcriber.step(posterior, state.search))
 
     def progress(self, state: TranscriptState) -> Progress:
         """Whether there are words, and whether a sentence may end after them."""
@@ -100,7 +106,7 @@ class TranscriptDecoder:
 
     def again(self, state: TranscriptState) -> TranscriptState | None:
         """A second search of all of it; what partial transcripts called stable binds only partial ones."""
-        return state._replace(search=self._transcriber.begin())
+        return state._replace(search=self._transcriber.begin(), has_last_word=True)
 
     def finish(self, utterance: Utterance, why: Endpoint, state: TranscriptState) -> list[Draft]:
         """All words; nothing if there are none and never were in a partial transcript."""
@@ -163,9 +169,11 @@ def transcript_detector(
         DataError: nobody knows how a hot word is spoken.
     """
     transcript = settings.transcript
+    transcriber = load_transcriber(transcript, settings.acoustic.lexicon)
+    first = None if look_again is None else transcriber.narrowed(transcript.partial_beam)
     return UtteranceDetector(
         model,
-        TranscriptDecoder(model, transcript, load_transcriber(transcript, settings.acoustic.lexicon)),
+        TranscriptDecoder(model, transcript, transcriber, first),
         EndpointRules.of(settings.endpoint),
         history_samples(settings.vad),
         look_again=look_again,

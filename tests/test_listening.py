@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from auricle.configs.errors import ConfigError
+from auricle.configs.loader import load
 from auricle.configs.settings import Settings
 from auricle.daemon.commands.listening import (
     add_listening_arguments,
@@ -61,6 +62,15 @@ def test_set_comes_after_the_flags() -> None:
 def test_a_file_keeps_what_it_switches_on() -> None:
     settings = load_from_arguments(parse("--config", "vad", "--wake", "hey auricle"))
     assert settings.vad.enabled and settings.wake[0].phrase == "hey auricle"
+
+
+def test_phones_are_heard_in_chunks_as_long_as_the_assistants(tmp_path: Path) -> None:
+    asked = load_from_arguments(parse("--wake", "hey auricle")).pipeline.chunk_ms
+    assert asked == load("assistant").pipeline.chunk_ms > Settings().pipeline.chunk_ms
+    own = load_from_arguments(parse("--wake", "hey auricle", "--set", "pipeline.chunk_ms=40"))
+    assert own.pipeline.chunk_ms == 40
+    (file := tmp_path / "mine.toml").write_text("[pipeline]\nchunk_ms = 80\n")
+    assert load_from_arguments(parse("--config", str(file), "--transcribe")).pipeline.chunk_ms == 80
 
 
 def test_an_operating_point_needs_a_phrase_or_a_grammar() -> None:

@@ -60,7 +60,7 @@ def test_what_the_shipped_configurations_write_out_is_the_default() -> None:
     for name in loader.shipped_configs():
         as_before = [f"{section}.enabled=true" for section in ("vad", "keyword")]
         as_before += ["wake=[]", "commands.enabled=false", "transcript.enabled=false"]
-        if name == "assistant":  # a chunk is one step of the acoustic model there
+        if name == "assistant":  # a chunk is four steps of the acoustic model there
             as_before.append("pipeline.chunk_ms=20")
         assert loader.load(name, as_before) == Settings()
 

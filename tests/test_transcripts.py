@@ -289,6 +289,25 @@ def test_a_second_pass_has_the_last_word_and_leaves_partials_as_they_are(transcr
     assert any(draft.data["stable_chars"] for draft in partials)
 
 
+def test_where_a_second_pass_has_the_last_word_the_first_search_may_be_narrower(
+    transcriber: Transcriber,
+) -> None:
+    rows = posteriors("turn on the red light in the kitchen", sharpness=3, noise=0.8, seed=2)
+    decoder = TranscriptDecoder(MODEL, TranscriptSettings(), transcriber, transcriber.narrowed(3.0))
+    state = decoder.begin()
+    for row in rows:
+        state = decoder.step(row, state)
+    assert len(state.search.score) < len(decode(rows, transcriber).score)
+    state = decoder.again(state)
+    assert state is not None
+    for row in rows:
+        state = decoder.step(row, state)
+    utterance = Utterance(0, len(rows) * FRAME, None, len(rows) * FRAME)
+    (final,) = decoder.finish(utterance, "end", state)
+    assert final.data["text"] == heard(rows, transcriber)
+    assert len(state.search.score) == len(decode(rows, transcriber).score)
+
+
 def test_partials_keep_their_distance(transcriber: Transcriber) -> None:
     rows = posteriors("turn on the red light in the kitchen")
     seldom = [draft.sample for draft in run(rows, 1, transcriber, partial_ms=400)[:-1]]

@@ -15,6 +15,8 @@ from auricle.configs.toml_text import toml_value
 
 OFF = ("vad", "keyword", "level", "spectrum")
 """Sections that are switched off when something else is asked for."""
+CHUNK_MS = 160
+"""As in `configs/assistant.toml`: phones cost the less, the more of them are heard at once."""
 
 
 def add_listening_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,6 +71,7 @@ def _asked_for(args: argparse.Namespace) -> Iterator[str]:
     if args.config is None and (args.wake or utterances):
         # Commands and transcripts begin where speech begins.
         yield from (f"{name}.enabled=false" for name in OFF if not (utterances and name == "vad"))
+        yield f"pipeline.chunk_ms={CHUNK_MS}"
     if args.wake:
         common = {} if rate is None else {"false_accepts_per_hour": rate}
         yield f"wake={toml_value([{'phrase': phrase, **common} for phrase in args.wake])}"

@@ -8,7 +8,8 @@ Shape letters: V labels, H hypotheses, C candidates, Z word ends.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,12 @@ class BeamSearch:
         self._most_change = (most + self._bonus[tree.words] - ends).astype(np.float32)
         # No label makes a hypothesis better by more than this, beside what it sounds like.
         self._most_guess = max(0.0, float(tree.best[tree.children[0]].max()))
+
+    def narrowed(self, beam: float) -> "BeamSearch":
+        """The same search with another beam; states go from one to the other."""
+        other = copy(self)
+        other.settings = replace(self.settings, beam=beam)
+        return other
 
     def begin(self) -> BeamState:
         """The state before the first frame."""

@@ -4,6 +4,7 @@ Shape letters: V labels, W words.
 """
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -127,6 +128,12 @@ class Transcriber:
         self._phones = np.zeros(len(self.model.words), np.int64)
         for number, phones in spoken:
             self._phones[number] = len(phones)
+
+    def narrowed(self, beam: float) -> "Transcriber":
+        """The same words, searched with another beam; states go from one to the other."""
+        other = copy(self)
+        other.search = self.search.narrowed(beam)
+        return other
 
     def begin(self) -> BeamState:
         """The state before the first frame of an utterance."""
