@@ -68,6 +68,12 @@ def _engine(engine: "Engine", clock: _Clock) -> "Engine":
     return cast("Engine", _Timed(engine, features=clock.timed("features", engine.features), infer=infer))
 
 
+def _detector(detector: Detector, clock: _Clock) -> Detector:
+    part = part_of(detector)
+    decide, finish = clock.timed(part, detector.decide), clock.timed(part, detector.finish)
+    return cast("Detector", _Timed(detector, decide=decide, finish=finish))
+
+
 def part_of(detector: Detector) -> str:
     """What a detector's work is called."""
     if isinstance(detector, WakeDetector):
@@ -86,9 +92,7 @@ def measure(files: Sequence[Path], shared: Shared) -> Costs:
         FormatError: a file cannot be read.
     """
     clock = _Clock()
-    timed = [
-        cast(Detector, _Timed(one, decide=clock.timed(part_of(one), one.decide))) for one in shared.detectors
-    ]
+    timed = [_detector(one, clock) for one in shared.detectors]
     watched = replace(
         shared,
         engine=_engine(shared.engine, clock),

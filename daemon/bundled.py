@@ -21,6 +21,7 @@ def listening() -> list[str]:
         "commands.enabled=true",
         f'commands.grammar="{FOLDER / "demo.yaml"}"',
         "transcript.enabled=true",
+        "pipeline.chunk_ms=40",  # one step of the acoustic model: to be watched, so prompt rather than cheap
     ]
 
 
