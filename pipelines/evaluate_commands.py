@@ -219,7 +219,7 @@ def evaluate_commands(
     except ImportError:
         peer = None
     silence = np.zeros(SAMPLE_RATE, np.float32)
-    command_events(silence, trials.grammar, options)  # a grammar that is new is heard in talk once, which is long
+    command_events(silence, trials.grammar, options)  # hears talk for a grammar that is new, once
     load_s = command_events(silence, trials.grammar, options)[1]
     rows = []
     for snr_db in CONDITIONS_DB if noise else (None,):
