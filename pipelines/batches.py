@@ -17,6 +17,7 @@ from auricle.pipelines.recipe import Recipe
 from auricle.pipelines.rooms import make_microphones, make_rooms
 from auricle.pipelines.streams import Planner, Segment, StreamBatcher
 from auricle.pipelines.targets import HOP_SAMPLES, Floats
+from auricle.pipelines.teacher import StreamTeachers
 
 
 class Batch(NamedTuple):
@@ -27,6 +28,13 @@ class Batch(NamedTuple):
     carried: Tensor | None = None
     """Which row of the batch before each row goes on from, with shape `(B,)`, -1 for a fresh state; None if
     all rows go on from their own."""
+
+
+class StreamTargets(NamedTuple):
+    """What streams are trained towards."""
+
+    labels: Tensor  # (B, J)
+    taught: Tensor | None = None  # (B, J, V), log-probabilities of teachers
 
 
 class BatchMaker(Protocol):
@@ -60,15 +68,22 @@ class AudioMaker:
     """Makes segments of audio, augmented, and turns them into features; all of its state can be stored."""
 
     def __init__(
-        self, planner: Planner, noise: Planner, recipe: Recipe, frontend: LogMel, rooms: list[Floats]
+        self,
+        planner: Planner,
+        noise: Planner,
+        recipe: Recipe,
+        frontend: LogMel,
+        rooms: list[Floats],
+        *,
+        teachers: StreamTeachers | None = None,
     ) -> None:
-        """Starts the streams of speech and of noise."""
+        """Starts the streams of speech and of noise; `teachers` hear those of speech as they are."""
         training, augment = recipe.training, recipe.augment
         self.recipe, self.frontend = recipe, frontend
         self.hops = round(training.segment_s * 100) // recipe.network.stride_frames
         self.hops *= recipe.network.stride_frames
         delay = recipe.lookahead_frames * recipe.network.stride_frames
-        self.views = recipe.stream_views
+        self.views, self.teachers = recipe.stream_views, teachers
         self.speech = StreamBatcher(
             planner,
             streams=training.streams // self.views,
@@ -90,7 +105,11 @@ class AudioMaker:
     def next(self, step: int) -> Batch:
         """Returns the next segment of all streams; targets `(B, J)` of the output frames."""
         augment, seed = self.recipe.augment, self.recipe.training.seed
-        segment = Segment(*(part.repeat_interleave(self.views, 0) for part in self.speech.next()))
+        segment = self.speech.next()
+        taught = None
+        if self.teachers:
+            taught = self.teachers.log_probs(segment.samples).repeat_interleave(self.views, 0)
+        segment = Segment(*(part.repeat_interleave(self.views, 0) for part in segment))
         noise = self.noise.next().samples.repeat(self.recipe.training.noise_share, 1)[: len(segment.samples)]
         audio, self.augment_state = self.augmenter(segment.samples, noise, self.augment_state, step)
         features, self.frontend_state = self.frontend(audio, self.frontend_state)
@@ -98,7 +117,8 @@ class AudioMaker:
         features = warp_frequencies(features, self.warps, augment.warp_part, random)
         if augment.mask_part:
             features = mask_features(features, augment.mask_part, random)
-        return Batch(features, output_targets(segment.targets, self.recipe.network.stride_frames))
+        labels = output_targets(segment.targets, self.recipe.network.stride_frames)
+        return Batch(features, StreamTargets(labels, taught))
 
     def state_dict(self) -> dict[str, Any]:
         """The position in the data."""
@@ -107,6 +127,7 @@ class AudioMaker:
             "noise": self.noise.state_dict(),
             "augment": states.to_dict(self.augment_state),
             "frontend": states.to_dict(self.frontend_state),
+            "teachers": self.teachers.state_dict() if self.teachers else {},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -115,6 +136,8 @@ class AudioMaker:
         self.noise.load_state_dict(state["noise"])
         self.augment_state = states.from_dict(state["augment"], self.augment_state)
         self.frontend_state = states.from_dict(state["frontend"], self.frontend_state)
+        if self.teachers:
+            self.teachers.load_state_dict(state["teachers"])
 
     def hours_heard(self, steps: int) -> float:
         """Hours of audio in so many steps."""

@@ -107,6 +107,11 @@ class KeywordData:
     """Against the level of a stream. Recordings of people on their own machines differ by 40 dB and more."""
     far_high_db: float = 10.0
     rule: WordRule = field(default_factory=WordRule)
+    teachers: tuple[str, ...] = ()
+    """Models, shipped ones by name or paths, that hear each stream without rooms and noise: what they say of
+    it on average is learnt beside the labels."""
+    teacher_weight: float = 0.5
+    """Of what the teachers say, against 1 for the labels."""
     consistency_weight: float = 0.0
     """Above 0: of the streams every two are one, in other rooms and other noise, and what is said of the two
     is drawn together with this weight."""

@@ -64,7 +64,8 @@ class OwnWordsTask(KeywordTask):
         there = corpus.data != self.recordings and (corpus.data / "rooms").is_dir()
         measured = corpus.rooms().values() if there and recipe.augment.room_part else ()
         rooms = make_rooms(measured, recipe.augment.simulated_rooms, recipe.training.seed)
-        return AudioMaker(self.planner, self.noise, recipe, self.frontend, rooms)
+        teachers = self.teachers(recipe)
+        return AudioMaker(self.planner, self.noise, recipe, self.frontend, rooms, teachers=teachers)
 
     def evaluate(self, network: Network) -> dict[str, float]:
         """Share of the words heard right, and false alarms."""

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from auricle.models.checkpoint import ModelSpec
 from auricle.models.frontend import LogMel
 from auricle.models.network import Network, NetworkConfig
-from auricle.pipelines.batches import AudioMaker, BatchMaker, recipe_rooms
+from auricle.pipelines.batches import AudioMaker, BatchMaker, StreamTargets, recipe_rooms
 from auricle.pipelines.corpus import Clip, Corpus
 from auricle.pipelines.criteria import other_view
 from auricle.pipelines.dev import KeywordDev, VadDev
@@ -21,6 +22,7 @@ from auricle.pipelines.keyword_data import WordPlanner
 from auricle.pipelines.recipe import Recipe
 from auricle.pipelines.streams import Planner
 from auricle.pipelines.targets import BACKGROUND, IGNORE, NOT_YET
+from auricle.pipelines.teacher import StreamTeachers
 from auricle.pipelines.vad_data import VadPlanner
 from auricle.pipelines.vocabulary import LABELS, SILENCE_INDEX, UNKNOWN_INDEX
 
@@ -64,8 +66,12 @@ class StreamTask(Task):
 
     def batches(self, recipe: Recipe, corpus: Corpus, device: torch.device, loaders: int) -> BatchMaker:
         """Streams of pieces, cut into segments (made on the CPU, whatever the device)."""
-        rooms = recipe_rooms(recipe, corpus)
-        return AudioMaker(self.planner, self.noise, recipe, self.frontend, rooms)
+        rooms, teachers = recipe_rooms(recipe, corpus), self.teachers(recipe)
+        return AudioMaker(self.planner, self.noise, recipe, self.frontend, rooms, teachers=teachers)
+
+    def teachers(self, recipe: Recipe) -> StreamTeachers | None:
+        """Models that are to be learnt from, if any."""
+        return None
 
 
 class VadTask(StreamTask):
@@ -81,10 +87,11 @@ class VadTask(StreamTask):
         self.planner, self.noise, self.clips = planner, planner.noise, planner.clips
         self.dev = VadDev(VadPlanner(corpus, recipe.vad, "dev"), recipe, frontend)
 
-    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, targets: StreamTargets) -> Tensor:
         """Binary cross-entropy over the frames that are one or the other."""
-        known = targets != IGNORE
-        return functional.binary_cross_entropy_with_logits(logits[..., 0][known], targets[known].float())
+        labels = targets.labels
+        known = labels != IGNORE
+        return functional.binary_cross_entropy_with_logits(logits[..., 0][known], labels[known].float())
 
     def evaluate(self, network: Network) -> dict[str, float]:
         """ROC-AUC in noise."""
@@ -105,28 +112,49 @@ class KeywordTask(StreamTask):
         self.planner, self.noise, self.clips = planner, planner.noise, planner.clips
         self.dev = KeywordDev(WordPlanner(corpus, recipe.keyword, "dev"), recipe, frontend)
 
-    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def teachers(self, recipe: Recipe) -> StreamTeachers | None:
+        """Those that the recipe names."""
+        if not recipe.keyword.teachers:
+            return None
+        student = ModelSpec(
+            recipe.task,
+            self.labels,
+            recipe.network,
+            recipe.frontend,
+            lookahead_frames=recipe.lookahead_frames,
+        )
+        streams = recipe.training.streams // recipe.stream_views
+        return StreamTeachers(recipe.keyword.teachers, student, streams)
+
+    def loss(self, logits: Tensor, targets: StreamTargets) -> Tensor:
         """Cross-entropy; where two classes are right, their probabilities count together.
 
-        To it is added how far what is said of two views of a stream lies apart, where each is heard twice.
+        To it is added how far what is said lies from what teachers say, where there are any, and how far what
+        is said of two views of a stream lies apart, where each is heard twice.
         """
-        log_probs = logits.log_softmax(-1)
+        log_probs, labels = logits.log_softmax(-1), targets.labels
         silence = log_probs[..., SILENCE_INDEX]
-        early = targets < BACKGROUND
-        label = torch.where(early, targets - NOT_YET, targets)
-        label = torch.where(targets == BACKGROUND, UNKNOWN_INDEX, label).clamp(min=0)
+        early = labels < BACKGROUND
+        label = torch.where(early, labels - NOT_YET, labels)
+        label = torch.where(labels == BACKGROUND, UNKNOWN_INDEX, label).clamp(min=0)
         chosen = log_probs.gather(-1, label[..., None])[..., 0]
-        gain = torch.where(early | (targets == BACKGROUND), torch.logaddexp(silence, chosen), chosen)
-        weight = (targets != IGNORE).float()
+        gain = torch.where(early | (labels == BACKGROUND), torch.logaddexp(silence, chosen), chosen)
+        weight = (labels != IGNORE).float()
         weight = torch.where(early, self.data.early_weight, weight)
-        weight = torch.where(targets == SILENCE_INDEX, self.data.silence_weight, weight)
-        weight = torch.where(targets == BACKGROUND, self.data.background_weight, weight)
+        weight = torch.where(labels == SILENCE_INDEX, self.data.silence_weight, weight)
+        weight = torch.where(labels == BACKGROUND, self.data.background_weight, weight)
         loss = -(gain * weight).sum() / weight.sum().clamp(min=1.0)
+        if targets.taught is not None:
+            loss = loss + self.data.teacher_weight * _distance(targets.taught, log_probs)
         if self.data.consistency_weight:
-            other = other_view(log_probs)
-            loss = loss + self.data.consistency_weight * (other.exp() * (other - log_probs)).sum(-1).mean()
+            loss = loss + self.data.consistency_weight * _distance(other_view(log_probs), log_probs)
         return loss
 
     def evaluate(self, network: Network) -> dict[str, float]:
         """Accuracy on words in streams, false alarms on sentences."""
         return self.dev.evaluate(network)
+
+
+def _distance(wanted: Tensor, log_probs: Tensor) -> Tensor:
+    """Mean Kullback-Leibler divergence of frames `(B, J, V)` from what is wanted of them."""
+    return (wanted.exp() * (wanted - log_probs)).sum(-1).mean()

@@ -22,7 +22,7 @@ from auricle.models import state as states
 from auricle.models.frontend import LogMel
 from auricle.models.network import Network, NetworkState
 from auricle.pipelines.acoustic_task import AcousticTask
-from auricle.pipelines.batches import Batch
+from auricle.pipelines.batches import Batch, StreamTargets
 from auricle.pipelines.corpus import Corpus, recordings_digest
 from auricle.pipelines.criteria import PhoneTargets
 from auricle.pipelines.curves import RunLog, progress_bar
@@ -299,7 +299,7 @@ def _move(batch: Batch, device: torch.device) -> Batch:
     def move(value: Any) -> Any:
         if isinstance(value, Tensor):
             return value.to(device, non_blocking=True)
-        return PhoneTargets(*map(move, value)) if isinstance(value, PhoneTargets) else value
+        return type(value)(*map(move, value)) if isinstance(value, PhoneTargets | StreamTargets) else value
 
     return Batch(*map(move, batch))
 

@@ -14,7 +14,9 @@ from made_up import SMALL, VAD, make_data, write
 from auricle.configs.errors import ConfigError, DataError
 from auricle.models.checkpoint import load_model
 from auricle.models.frontend import LogMel
+from auricle.models.zoo import find_model
 from auricle.pipelines import dev, keyword_data
+from auricle.pipelines.batches import StreamTargets
 from auricle.pipelines.corpus import Corpus
 from auricle.pipelines.curves import RunLog
 from auricle.pipelines.keyword_data import KeywordData, WordPlanner
@@ -262,13 +264,13 @@ def test_either_of_two_classes_may_be_right() -> None:
         targets = [
             torch.tensor([[target if index == frame else IGNORE for index in range(4)]]) for frame in range(4)
         ]
-        return [bool(task.loss(sure, one) > 5) for one in targets]
+        return [bool(task.loss(sure, StreamTargets(one)) > 5) for one in targets]
 
     assert wrong(0) == [False, True, True, True]
     assert wrong(5) == [True, True, False, True]
     assert wrong(BACKGROUND) == [False, False, True, True]
     assert wrong(NOT_YET + 5) == [False, True, False, True]
-    assert task.loss(sure, torch.full((1, 4), IGNORE)) == 0
+    assert task.loss(sure, StreamTargets(torch.full((1, 4), IGNORE))) == 0
 
 
 def test_two_views_of_a_stream_say_the_same_and_sound_different(data: Path, tmp_path: Path) -> None:
@@ -278,8 +280,9 @@ def test_two_views_of_a_stream_say_the_same_and_sound_different(data: Path, tmp_
     corpus = Corpus(data, tmp_path)
     task = KeywordTask(corpus, recipe, LogMel(recipe.frontend))
     batch = task.batches(recipe, corpus, torch.device("cpu"), 0).next(0)
-    assert torch.equal(batch.targets[::2], batch.targets[1::2])
-    assert not torch.equal(batch.targets[0], batch.targets[2])
+    labels = batch.targets.labels
+    assert torch.equal(labels[::2], labels[1::2])
+    assert not torch.equal(labels[0], labels[2])
     assert all((one - other).abs().mean() > 0.1 for one, other in batch.features.unflatten(0, (2, 2)))
     with pytest.raises(ConfigError, match="5 is odd"):
         load_recipe("keyword", [*settings[:-1], "training.streams=5"])
@@ -289,10 +292,77 @@ def test_what_is_said_of_two_views_is_drawn_together() -> None:
     task = KeywordTask.__new__(KeywordTask)
     logits, unjudged = torch.randn(4, 6, len(LABELS)), torch.full((4, 6), IGNORE)
     task.data = KeywordData(consistency_weight=0.5)
-    assert task.loss(logits.repeat_interleave(2, 0), unjudged.repeat(2, 1)) == pytest.approx(0, abs=1e-6)
+    twice = StreamTargets(unjudged.repeat(2, 1))
+    assert task.loss(logits.repeat_interleave(2, 0), twice) == pytest.approx(0, abs=1e-6)
     logits.requires_grad_()
-    task.loss(logits, unjudged).backward()
+    task.loss(logits, StreamTargets(unjudged)).backward()
     gradient = logits.grad
     assert gradient is not None
     nearer = logits.detach() - gradient
-    assert 0 < task.loss(nearer, unjudged) < task.loss(logits, unjudged)
+    nothing = StreamTargets(unjudged)
+    assert 0 < task.loss(nearer, nothing) < task.loss(logits, nothing)
+
+
+TEACHERS = 'keyword.teachers=["keyword-gru", "keyword-lstm"]'
+TAUGHT = (
+    "keyword.synthetic=false",
+    "keyword.consistency_weight=0.5",
+    "training.streams=4",
+    "network.conv_channels=[8, 8]",  # a frame for each 40 ms, as the teachers have it
+    "network.conv_kernels=[5, 5]",
+    "network.conv_strides=[2, 2]",
+    TEACHERS,
+)
+
+
+def test_teachers_hear_a_stream_as_it_is_and_remember_it(data: Path, tmp_path: Path) -> None:
+    recipe = load_recipe("keyword", (*keyword_settings(), *TAUGHT, "augment.noise_part=1.0"))
+    corpus = Corpus(data, tmp_path)
+    task = KeywordTask(corpus, recipe, LogMel(recipe.frontend))
+    maker = task.batches(recipe, corpus, torch.device("cpu"), 0)
+    clean = StreamBatcher(task.planner, streams=2, hops=maker.hops, seed=recipe.training.seed)  # type: ignore[attr-defined]
+    samples = torch.cat([clean.next().samples for _ in range(2)], 1)
+    said = []
+    for name in ("keyword-gru", "keyword-lstm"):
+        spec, network, _ = load_model(find_model(name, "gru"))
+        frontend = LogMel(spec.frontend)
+        features, _ = frontend(samples, frontend.initial_state(2))
+        said.append(network(features, network.initial_state(2))[0].softmax(-1))
+    taught = torch.cat([maker.next(step).targets.taught.exp() for step in range(2)], 1)
+    assert torch.allclose(taught[::2], (said[0] + said[1]) / 2, atol=1e-4)
+    assert torch.equal(taught[::2], taught[1::2])
+
+
+def test_training_with_teachers_resumes_to_the_same_weights(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(KeywordTask, "evaluate", lambda self, network: {"score": 0.0})
+    recipe = load_recipe("keyword", (*keyword_settings(), *TAUGHT, "training.steps=3"))
+    straight = trainer(data, tmp_path / "straight", recipe)
+    straight.run()
+    for _ in range(3):
+        pieces = trainer(data, tmp_path / "pieces", recipe)
+        pieces.resume()
+        pieces.run(minutes=0.0)
+    for name, value in straight.network.state_dict().items():
+        assert torch.equal(value, pieces.network.state_dict()[name]), name
+
+
+def test_what_teachers_say_is_learnt() -> None:
+    task = KeywordTask.__new__(KeywordTask)
+    task.data = KeywordData(teacher_weight=0.5)
+    logits, unjudged = torch.randn(2, 6, len(LABELS)), torch.full((2, 6), IGNORE)
+    taught = torch.randn(2, 6, len(LABELS)).log_softmax(-1)
+    assert task.loss(taught, StreamTargets(unjudged, taught)) == pytest.approx(0, abs=1e-6)
+    apart = (taught.exp() * (taught - logits.log_softmax(-1))).sum(-1).mean()
+    assert task.loss(logits, StreamTargets(unjudged, taught)) == pytest.approx(0.5 * float(apart), rel=1e-5)
+
+
+def test_a_teacher_must_answer_as_its_student_does(data: Path, tmp_path: Path) -> None:
+    corpus = Corpus(data, tmp_path)
+    for teacher, what in (("vad-gru", "labels"), ("acoustic-lstm", "labels")):
+        settings = (*keyword_settings(), "keyword.synthetic=false", f'keyword.teachers=["{teacher}"]')
+        recipe = load_recipe("keyword", settings)
+        task = KeywordTask(corpus, recipe, LogMel(recipe.frontend))
+        with pytest.raises(ConfigError, match=rf"keyword\.teachers: {teacher} has {what}"):
+            task.batches(recipe, corpus, torch.device("cpu"), 0)
