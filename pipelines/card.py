@@ -36,7 +36,8 @@ LOOKS = {
     "acoustic-gru": "looked at once with these weights, and once with each of the five before them.",
     "keyword": "looked at once.",
     "keyword-lstm": """\
-looked at once with these weights, and once with those before them (0.917 on the first line).""",
+looked at once with these weights, and once with each of the two before them (0.917 and 0.924 on the first
+line).""",
     "keyword-gru": """\
 looked at once with these weights, once with those before them (0.923 on the first line), and twice with the
 first ones. The very first look gave 0.917 there, with silence often wrong. That led to the rule of decision:
