@@ -228,7 +228,8 @@ class TranscriptSettings(Section):
         default=10.0,
         gt=0,
         le=100,
-        description="Instead of beam while the utterance goes on, where a second pass has the last word.",
+        description="Instead of a wider beam while the utterance goes on, where a second pass has the last "
+        "word.",
     )
     hypotheses: int = Field(
         default=500, ge=1, le=100_000, description="Hypotheses kept at most; more costs more time."

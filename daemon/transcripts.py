@@ -170,7 +170,7 @@ def transcript_detector(
     """
     transcript = settings.transcript
     transcriber = load_transcriber(transcript, settings.acoustic.lexicon)
-    first = None if look_again is None else transcriber.narrowed(transcript.partial_beam)
+    first = None if look_again is None else transcriber.narrowed(min(transcript.partial_beam, transcript.beam))
     return UtteranceDetector(
         model,
         TranscriptDecoder(model, transcript, transcriber, first),
