@@ -170,7 +170,8 @@ def transcript_detector(
     """
     transcript = settings.transcript
     transcriber = load_transcriber(transcript, settings.acoustic.lexicon)
-    first = None if look_again is None else transcriber.narrowed(min(transcript.partial_beam, transcript.beam))
+    beam = min(transcript.partial_beam, transcript.beam)
+    first = None if look_again is None else transcriber.narrowed(beam)
     return UtteranceDetector(
         model,
         TranscriptDecoder(model, transcript, transcriber, first),
